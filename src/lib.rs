@@ -1,1 +1,3 @@
-//! forge
+//! forge: a whole server declared in TOML, built into one content-addressed bundle.
+
+pub mod pure;

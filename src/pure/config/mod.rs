@@ -1,0 +1,1 @@
+//! The files that a person writes, typed; nothing merged yet.

@@ -1,0 +1,12 @@
+//! Guarded words: a value of one of these types has been checked, once, where it came in.
+//!
+//! Invariant: no type here has a public field, a setter or a `Deref`; the only way in is its parser.
+
+mod digest;
+mod word;
+
+pub use digest::{BlobDigest, BundleDigest, DigestError, ManifestDigest};
+pub use word::{
+    HostName, ImageName, KindName, ModuleName, NameError, NetworkName, OptionName, SecretName,
+    ServiceName, VolumeName,
+};
