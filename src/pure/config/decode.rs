@@ -1,0 +1,594 @@
+//! A node against a declared type: a checked value, or what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use super::field::{Bounds, Field, Fields, Presence, Type};
+use super::node::{Node, NodeKind, Table};
+use super::units::{parse_duration, parse_size};
+use super::value::{Data, Value};
+use crate::pure::name::{ImageName, ServiceName};
+use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
+
+/// Checks `node` against `ty`. Every mistake below it is reported; `None` if there was one.
+///
+/// `name` is how messages call the value. A rendered text may stand for a value of any scalar type.
+pub fn decode(node: &Node, ty: &Type, name: &str, diagnostics: &mut Diagnostics) -> Option<Value> {
+    let data = match ty {
+        Type::Bool => decode_bool(node, name, diagnostics)?,
+        Type::Int(bounds) => Data::Int(decode_int(node, *bounds, name, diagnostics)?),
+        Type::Port => {
+            let bounds = Bounds {
+                min: Some(1),
+                max: Some(65_535),
+            };
+            Data::Int(decode_int(node, bounds, name, diagnostics)?)
+        }
+        Type::List { of, count } => decode_list(node, of, *count, name, diagnostics)?,
+        Type::Map(of) => decode_map(node, of, name, diagnostics)?,
+        Type::Table(fields) => {
+            let NodeKind::Table(table) = &node.kind else {
+                return mismatch(node, "a table", name, diagnostics);
+            };
+            Data::Map(decode_fields(table, fields, node.span, name, diagnostics)?)
+        }
+        _ => Data::Str(decode_text(node, ty, name, diagnostics)?),
+    };
+    Some(Value::new(node.span, data))
+}
+
+/// Checks the entries of `table` against `fields`: unknown ones, missing ones, each value. Defaults are filled in and absent
+/// optional fields are `Null`, so that the result has every field.
+pub fn decode_fields(
+    table: &Table,
+    fields: &Fields,
+    at: Span,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<BTreeMap<String, Value>> {
+    let mut fine = true;
+    for (key, entry) in table.iter() {
+        if fields.get(key).is_none() {
+            fine = false;
+            diagnostics.push(unknown_key(key, entry.key, name, fields.names()));
+        }
+    }
+    let mut result = BTreeMap::new();
+    for field in fields.iter() {
+        match decode_field(table, field, at, name, diagnostics) {
+            Some(value) => {
+                result.insert(field.name.clone(), value);
+            }
+            None => fine = false,
+        }
+    }
+    fine.then_some(result)
+}
+
+fn decode_field(
+    table: &Table,
+    field: &Field,
+    at: Span,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Value> {
+    let given = table
+        .get(&field.name)
+        .filter(|entry| !matches!(entry.value.kind, NodeKind::Null));
+    match (given, &field.presence) {
+        (Some(entry), _) => decode(&entry.value, &field.ty, &field.name, diagnostics),
+        (None, Presence::Default(value)) => Some(value.clone()),
+        (None, Presence::Optional) => Some(Value::new(at, Data::Null)),
+        (None, Presence::Required) => {
+            diagnostics.push(missing_key(&field.name, at, name, Some(field)));
+            None
+        }
+    }
+}
+
+/// The diagnostic for a key that is not known at its place.
+pub fn unknown_key<'a>(
+    key: &str,
+    at: Span,
+    place: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    Diagnostic::error(
+        codes::UNKNOWN_KEY,
+        format!("unknown key `{key}` in {place}"),
+    )
+    .at(at, "")
+    .suggest(key, known)
+}
+
+/// The diagnostic for a key that must be given.
+pub fn missing_key(key: &str, at: Span, place: &str, field: Option<&Field>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(codes::MISSING_KEY, format!("{place} lacks `{key}`"))
+        .at(at, format!("`{key}` is missing here"));
+    match field {
+        Some(field) => diagnostic.help(format!(
+            "add `{key}`, a {}: {}",
+            field.ty.describe(),
+            field.doc
+        )),
+        None => diagnostic,
+    }
+}
+
+fn mismatch<T>(node: &Node, wanted: &str, name: &str, diagnostics: &mut Diagnostics) -> Option<T> {
+    diagnostics.push(
+        Diagnostic::error(
+            codes::WRONG_TYPE,
+            format!("`{name}` wants {wanted} and got {}", node.type_name()),
+        )
+        .at(node.span, format!("{wanted} is wanted")),
+    );
+    None
+}
+
+fn refuse<T>(node: &Node, message: String, help: &str, diagnostics: &mut Diagnostics) -> Option<T> {
+    let mut diagnostic = Diagnostic::error(codes::BAD_VALUE, message).at(node.span, "");
+    if !help.is_empty() {
+        diagnostic = diagnostic.help(help);
+    }
+    diagnostics.push(diagnostic);
+    None
+}
+
+fn decode_bool(node: &Node, name: &str, diagnostics: &mut Diagnostics) -> Option<Data> {
+    match &node.kind {
+        NodeKind::Bool(value) => Some(Data::Bool(*value)),
+        NodeKind::Rendered(text) if text == "true" => Some(Data::Bool(true)),
+        NodeKind::Rendered(text) if text == "false" => Some(Data::Bool(false)),
+        _ => mismatch(node, "`true` or `false`", name, diagnostics),
+    }
+}
+
+fn decode_int(
+    node: &Node,
+    bounds: Bounds,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<i64> {
+    let number = match &node.kind {
+        NodeKind::Int(number) => *number,
+        NodeKind::Rendered(text) if text.parse::<i64>().is_ok() => text.parse().ok()?,
+        NodeKind::Str(text) if text.parse::<i64>().is_ok() => {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::WRONG_TYPE,
+                    format!("`{name}` wants a number and got text"),
+                )
+                .at(node.span, "a number has no quotes")
+                .help(format!("write `{name} = {text}`")),
+            );
+            return None;
+        }
+        _ => return mismatch(node, "a whole number", name, diagnostics),
+    };
+    if bounds.contain(number) {
+        return Some(number);
+    }
+    refuse(
+        node,
+        format!("`{name}` is {number}, which is out of bounds"),
+        &describe_bounds(bounds, |n| n.to_string()),
+        diagnostics,
+    )
+}
+
+fn describe_bounds(bounds: Bounds, show: impl Fn(i64) -> String) -> String {
+    match (bounds.min, bounds.max) {
+        (Some(min), Some(max)) => format!("it must be from {} to {}", show(min), show(max)),
+        (Some(min), None) => format!("it must be at least {}", show(min)),
+        (None, Some(max)) => format!("it must be at most {}", show(max)),
+        (None, None) => String::new(),
+    }
+}
+
+fn decode_list(
+    node: &Node,
+    of: &Type,
+    count: Bounds,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Data> {
+    let NodeKind::List(items) = &node.kind else {
+        return mismatch(
+            node,
+            &format!("a list of {}", of.describe()),
+            name,
+            diagnostics,
+        );
+    };
+    let values: Vec<Value> = items
+        .iter()
+        .filter_map(|item| decode(item, of, name, diagnostics))
+        .collect();
+    if !count.contain(i64::try_from(items.len()).unwrap_or(i64::MAX)) {
+        return refuse(
+            node,
+            format!("`{name}` has {} items", items.len()),
+            &describe_bounds(count, |n| format!("{n} items")),
+            diagnostics,
+        );
+    }
+    (values.len() == items.len()).then_some(Data::List(values))
+}
+
+fn decode_map(node: &Node, of: &Type, name: &str, diagnostics: &mut Diagnostics) -> Option<Data> {
+    let NodeKind::Table(table) = &node.kind else {
+        return mismatch(
+            node,
+            &format!("a table of {}", of.describe()),
+            name,
+            diagnostics,
+        );
+    };
+    let mut map = BTreeMap::new();
+    let mut fine = true;
+    for (key, entry) in table.iter() {
+        if key.is_empty() || key.chars().any(char::is_control) {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::CONTROL_CHARACTER,
+                    format!("a key of `{name}` is empty or holds a control character"),
+                )
+                .at(entry.key, ""),
+            );
+            fine = false;
+        }
+        match decode(&entry.value, of, &format!("{name}.{key}"), diagnostics) {
+            Some(value) => {
+                map.insert(key.to_owned(), value);
+            }
+            None => fine = false,
+        }
+    }
+    fine.then_some(Data::Map(map))
+}
+
+fn decode_text(
+    node: &Node,
+    ty: &Type,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let text = match &node.kind {
+        NodeKind::Str(text) | NodeKind::Rendered(text) => text.clone(),
+        _ => {
+            let wanted = match ty {
+                Type::Enum(values) => format!("one of {}", quoted(values)),
+                Type::Size(_) => "a size in quotes, such as \"512MiB\",".to_owned(),
+                Type::Duration(_) => "a duration in quotes, such as \"30s\",".to_owned(),
+                Type::String { .. } | Type::Text => "text in quotes".to_owned(),
+                other => format!("a {} in quotes", other.describe()),
+            };
+            return mismatch(node, &wanted, name, diagnostics);
+        }
+    };
+    if !matches!(ty, Type::Text)
+        && let Some(character) = text.chars().find(|c| c.is_control())
+    {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::CONTROL_CHARACTER,
+                format!("`{name}` holds the control character {character:?}"),
+            )
+            .at(node.span, "one line of text is wanted"),
+        );
+        return None;
+    }
+    if matches!(ty, Type::Text)
+        && let Some(character) = text
+            .chars()
+            .find(|c| c.is_control() && !matches!(c, '\n' | '\t'))
+    {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::CONTROL_CHARACTER,
+                format!("`{name}` holds the control character {character:?}"),
+            )
+            .at(node.span, "only newlines and tabs are allowed"),
+        );
+        return None;
+    }
+    match check_text(&text, ty) {
+        Ok(()) => Some(text),
+        Err(Refusal { code, what, help }) => {
+            let mut diagnostic =
+                Diagnostic::error(code, format!("`{name}` is {text:?}: {what}")).at(node.span, "");
+            if let Type::Enum(values) = ty {
+                diagnostic = diagnostic.suggest(&text, values.iter().map(String::as_str));
+            } else if !help.is_empty() {
+                diagnostic = diagnostic.help(help);
+            }
+            diagnostics.push(diagnostic);
+            None
+        }
+    }
+}
+
+fn quoted(values: &[String]) -> String {
+    values
+        .iter()
+        .map(|value| format!("`{value}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+struct Refusal {
+    code: crate::pure::text::Code,
+    what: String,
+    help: String,
+}
+
+fn refusal(what: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal {
+        code: codes::BAD_VALUE,
+        what: what.into(),
+        help: help.into(),
+    }
+}
+
+/// Whether one line of text has the form of a type that is written as text.
+fn check_text(text: &str, ty: &Type) -> Result<(), Refusal> {
+    match ty {
+        Type::String { pattern } => match pattern {
+            Some(pattern) if !pattern.is_match(text) => Err(refusal(
+                "it has not the wanted form",
+                format!("it must match {}", pattern.as_str()),
+            )),
+            _ => Ok(()),
+        },
+        Type::Size(bounds) => {
+            let bytes = parse_size(text).ok_or_else(|| {
+                refusal(
+                    "this is no size",
+                    "write a whole number and B, KiB, MiB, GiB or TiB, such as \"512MiB\"",
+                )
+            })?;
+            within(bytes, *bounds, |n| format!("{n} bytes"))
+        }
+        Type::Duration(bounds) => {
+            let millis = parse_duration(text).ok_or_else(|| {
+                refusal(
+                    "this is no duration",
+                    "write whole numbers and d, h, m, s or ms, such as \"1h30m\"",
+                )
+            })?;
+            within(millis, *bounds, |n| format!("{n} ms"))
+        }
+        Type::Domain if is_domain(text) => Ok(()),
+        Type::Domain => Err(refusal(
+            "this is no domain",
+            "write it in lower case with letters, digits, `-` and dots, such as \"www.example.com\"",
+        )),
+        Type::Email if is_email(text) => Ok(()),
+        Type::Email => Err(refusal(
+            "this is no e-mail address",
+            "write it like \"admin@example.com\"",
+        )),
+        Type::Cidr => {
+            if text.parse::<std::net::IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok() {
+                Ok(())
+            } else {
+                Err(refusal(
+                    "this is neither an address nor a network",
+                    "write it like \"192.0.2.7\" or \"192.0.2.0/24\"",
+                ))
+            }
+        }
+        Type::Path => check_path(text, true),
+        Type::LocalPath => check_path(text, false),
+        Type::Name | Type::Ref(_) => check_name(text),
+        Type::Image => text
+            .parse::<ImageName>()
+            .map(drop)
+            .map_err(|error| refusal(error.to_string(), "")),
+        Type::SshKey => match ssh_key::PublicKey::from_openssh(text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refusal(
+                format!("this is no SSH public key ({error})"),
+                "write the whole line of a `.pub` file, such as \"ssh-ed25519 AAAA… name\"",
+            )),
+        },
+        Type::Enum(values) if values.iter().any(|value| value == text) => Ok(()),
+        Type::Enum(_) => Err(refusal("this is none of the permitted values", "")),
+        _ => Ok(()),
+    }
+}
+
+fn within(amount: u64, bounds: Bounds, show: impl Fn(i64) -> String) -> Result<(), Refusal> {
+    if bounds.contain(i64::try_from(amount).unwrap_or(i64::MAX)) {
+        Ok(())
+    } else {
+        Err(refusal(
+            "this is out of bounds",
+            describe_bounds(bounds, show),
+        ))
+    }
+}
+
+/// Host names as DNS has them (RFC 1123, section 2.1), in lower case.
+fn is_domain(text: &str) -> bool {
+    text.len() <= 253
+        && text
+            .strip_prefix("*.")
+            .unwrap_or(text)
+            .split('.')
+            .all(|label| label.parse::<ServiceName>().is_ok())
+}
+
+fn is_email(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty()
+            && local.len() <= 64
+            && local
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._%+-".contains(c))
+            && is_domain(domain)
+            && domain.contains('.')
+    })
+}
+
+fn check_path(text: &str, absolute: bool) -> Result<(), Refusal> {
+    let inner = if absolute {
+        text.strip_prefix('/')
+    } else {
+        Some(text).filter(|text| !text.starts_with('/'))
+    };
+    let what = if absolute {
+        "an absolute path is wanted"
+    } else {
+        "a path inside the module's folder is wanted"
+    };
+    let normal = inner.is_some_and(|inner| {
+        (absolute && inner.is_empty())
+            || inner
+                .split('/')
+                .all(|part| !part.is_empty() && part != "." && part != "..")
+    });
+    if normal {
+        Ok(())
+    } else {
+        Err(Refusal {
+            code: codes::UNSAFE_PATH,
+            what: what.to_owned(),
+            help: "without `.`, `..`, `//` or a `/` at the end".to_owned(),
+        })
+    }
+}
+
+/// Names of contributions: a DNS label, with dots, underscores and slashes for files, units and kernel parameters.
+fn check_name(text: &str) -> Result<(), Refusal> {
+    let fine = !text.is_empty()
+        && text.len() <= 200
+        && text.split('/').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
+                && !part.contains("..")
+        });
+    if fine {
+        Ok(())
+    } else {
+        Err(Refusal {
+            code: codes::BAD_NAME,
+            what: "this is no name".to_owned(),
+            help: "use letters, digits, `-`, `_` and `.`, a letter or a digit first".to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::config::node::parse;
+    use crate::pure::text::Sources;
+
+    /// Declares one field and decodes one value: the value, and the codes of what was wrong.
+    fn check(declaration: &str, value: &str) -> (Option<Data>, Vec<&'static str>) {
+        let mut sources = Sources::default();
+        let mut diagnostics = Diagnostics::default();
+        let declared = sources.add("decl", format!("x = {declaration}"));
+        let table = parse(&sources, declared, &mut diagnostics).unwrap();
+        let fields = Fields::parse(&table, &mut diagnostics);
+        let given = sources.add("given", format!("x = {value}"));
+        let table = parse(&sources, given, &mut diagnostics).unwrap();
+        let at = Span::new(given, 0..0);
+        let data = decode_fields(&table, &fields, at, "test", &mut diagnostics)
+            .and_then(|mut map| map.remove("x"))
+            .map(|value| value.data);
+        (data, diagnostics.iter().map(|d| d.code.as_str()).collect())
+    }
+
+    #[test]
+    fn each_type_takes_its_own() {
+        for (ty, value) in [
+            (r#"{ type = "string", doc = "d" }"#, r#""a b""#),
+            (r#"{ type = "text", doc = "d" }"#, r#""a\nb""#),
+            (r#"{ type = "int", doc = "d", min = 1, max = 3 }"#, "3"),
+            (r#"{ type = "port", doc = "d" }"#, "65535"),
+            (r#"{ type = "size", doc = "d", min = "1MiB" }"#, r#""1GiB""#),
+            (r#"{ type = "domain", doc = "d" }"#, r#""a.example.com""#),
+            (r#"{ type = "cidr", doc = "d" }"#, r#""2001:db8::/32""#),
+            (r#"{ type = "path", doc = "d" }"#, r#""/var/lib""#),
+            (
+                r#"{ type = "enum", doc = "d", values = ["a", "b"] }"#,
+                r#""b""#,
+            ),
+            (r#"{ type = "list", of = "int", doc = "d" }"#, "[1, 2]"),
+            (
+                r#"{ type = "map", of = "bool", doc = "d" }"#,
+                "{ a = true }",
+            ),
+        ] {
+            let (data, wrong) = check(ty, value);
+            assert!(data.is_some() && wrong.is_empty(), "{ty} {value} {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_type_refuses_others() {
+        for (ty, value, code) in [
+            (r#"{ type = "string", doc = "d" }"#, r#""a\nb""#, "F0602"),
+            (
+                r#"{ type = "string", doc = "d", pattern = "^a$" }"#,
+                r#""b""#,
+                "F0004",
+            ),
+            (r#"{ type = "string", doc = "d" }"#, "1", "F0003"),
+            (r#"{ type = "text", doc = "d" }"#, r#""a\u0000""#, "F0602"),
+            (r#"{ type = "int", doc = "d", max = 3 }"#, "4", "F0004"),
+            (r#"{ type = "int", doc = "d" }"#, r#""4""#, "F0003"),
+            (r#"{ type = "port", doc = "d" }"#, "65536", "F0004"),
+            (r#"{ type = "size", doc = "d" }"#, r#""1GB""#, "F0004"),
+            (r#"{ type = "path", doc = "d" }"#, r#""/a/../b""#, "F0011"),
+            (r#"{ type = "local-path", doc = "d" }"#, r#""/a""#, "F0011"),
+            (r#"{ type = "domain", doc = "d" }"#, r#""a b.com""#, "F0004"),
+            (
+                r#"{ type = "ssh-key", doc = "d" }"#,
+                r#""ssh-ed25519 x""#,
+                "F0004",
+            ),
+            (
+                r#"{ type = "list", of = "int", doc = "d", min = 1 }"#,
+                "[]",
+                "F0004",
+            ),
+            (r#"{ type = "bool", doc = "d" }"#, r#""true""#, "F0003"),
+        ] {
+            let (data, wrong) = check(ty, value);
+            assert_eq!(
+                (data.is_none(), wrong.as_slice()),
+                (true, [code].as_slice()),
+                "{ty} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_built_in_kinds_are_well_declared() {
+        let mut sources = Sources::default();
+        let mut diagnostics = Diagnostics::default();
+        let id = sources.add("kinds.toml", include_str!("kinds.toml"));
+        let table = parse(&sources, id, &mut diagnostics).unwrap();
+        for (_, entry) in table
+            .get("contribution")
+            .unwrap()
+            .value
+            .as_table()
+            .unwrap()
+            .iter()
+        {
+            let kind = entry.value.as_table().unwrap();
+            Fields::parse(
+                kind.get("fields").unwrap().value.as_table().unwrap(),
+                &mut diagnostics,
+            );
+        }
+        let found: Vec<_> = diagnostics.iter().collect();
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
