@@ -1,5 +1,7 @@
 //! Values and functions on them: no I/O, no clock, no environment, no randomness, no hash-map order.
 
 pub mod config;
+pub mod files;
 pub mod name;
+pub mod system;
 pub mod text;

@@ -1,0 +1,1 @@
+//! Rendered files: what stands on the host and in the containers, byte for byte.

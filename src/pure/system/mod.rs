@@ -1,0 +1,3 @@
+//! One host, fully decided: options, contributions, policy, provenance.
+
+pub mod service;
