@@ -3,5 +3,7 @@
 pub mod config;
 pub mod files;
 pub mod name;
+pub mod pins;
 pub mod system;
+pub mod template;
 pub mod text;
