@@ -1,0 +1,13 @@
+//! One file per command: its arguments, its help, a thin run.
+
+pub(crate) mod check;
+
+use super::Outcome;
+use super::args::{Cli, Command};
+use super::error::CliError;
+
+pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
+    match &cli.command {
+        Command::Check(args) => check::run(args, &cli.global),
+    }
+}

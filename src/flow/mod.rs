@@ -1,0 +1,3 @@
+//! The stories, one file per use case, told with pure values and ports; nothing here prints.
+
+pub mod operator;
