@@ -40,6 +40,8 @@ pub struct Kind {
     pub doc: String,
     pub fields: Fields,
     pub needs_provider: bool,
+    /// Several may contribute the same one, as long as they say the same.
+    pub shared: bool,
     /// None for the kinds that forge itself knows.
     pub declared_by: Option<ModuleName>,
 }

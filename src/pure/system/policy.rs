@@ -50,6 +50,7 @@ pub(super) fn check(
     facts: &Facts,
     services: &BTreeMap<ServiceName, Service>,
     images: &BTreeMap<ImageName, PinnedImage>,
+    modules: &BTreeMap<String, Value>,
     allows: &[Allow],
     project: &Project,
     diagnostics: &mut Diagnostics,
@@ -61,7 +62,7 @@ pub(super) fn check(
         }
     }
     check_images(images, project, &mut violations);
-    check_volumes(facts, &mut violations);
+    check_volumes(facts, modules, project, &mut violations);
     check_firewall(facts, &mut violations);
     apply(violations, allows, diagnostics);
 }
@@ -293,9 +294,19 @@ fn check_images(
     }
 }
 
-fn check_volumes(facts: &Facts, violations: &mut Vec<Violation>) {
+fn check_volumes(
+    facts: &Facts,
+    modules: &BTreeMap<String, Value>,
+    project: &Project,
+    violations: &mut Vec<Violation>,
+) {
+    // A backup that nobody runs is none: some enabled module must provide it.
+    let provided = modules
+        .keys()
+        .filter_map(|name| project.modules.get(name.as_str()))
+        .any(|module| module.provides.iter().any(|kind| kind.text == "backup"));
     let mut covered: BTreeSet<&str> = BTreeSet::new();
-    for backup in facts.of("backup") {
+    for backup in facts.of("backup").filter(|_| provided) {
         covered.extend(backup.value.str("volume"));
         covered.extend(backup.value.list("covers").iter().filter_map(Value::as_str));
     }

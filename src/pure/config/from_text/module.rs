@@ -198,15 +198,14 @@ fn read_kind(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    let flag = |key: &str| header.get(key).and_then(Value::as_bool).unwrap_or(false);
     Some(Kind {
         name: name.to_owned(),
         at: entry.key,
         doc,
         fields,
-        needs_provider: header
-            .get("needs_provider")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+        needs_provider: flag("needs_provider"),
+        shared: flag("shared"),
         declared_by: module.cloned(),
     })
 }

@@ -277,21 +277,42 @@ impl Evaluation<'_> {
             each,
             overridden,
         };
-        if let Err((fact, first)) = self.facts.insert(fact) {
-            let code = if fact.kind == "provider" {
-                codes::TWO_PROVIDERS
-            } else {
-                codes::DUPLICATE
-            };
-            self.diagnostics.push(
-                Diagnostic::error(
-                    code,
-                    format!("two {}s are called `{}`", fact.kind, fact.name),
-                )
+        self.insert(fact, kind.shared);
+    }
+
+    fn insert(&mut self, fact: Fact, shared: bool) {
+        let Err((fact, first)) = self.facts.insert(fact) else {
+            return;
+        };
+        if shared
+            && self
+                .facts
+                .get(&fact.kind, &fact.name)
+                .is_some_and(|other| other.value.to_json() == fact.value.to_json())
+        {
+            return;
+        }
+        let code = if fact.kind == "provider" {
+            codes::TWO_PROVIDERS
+        } else {
+            codes::DUPLICATE
+        };
+        let message = if shared {
+            format!(
+                "the {} `{}` is wanted twice, differently",
+                fact.kind, fact.name
+            )
+        } else {
+            format!(
+                "two contributions of kind `{}` are called `{}`",
+                fact.kind, fact.name
+            )
+        };
+        self.diagnostics.push(
+            Diagnostic::error(code, message)
                 .at(fact.at, "again here")
                 .also(first, "first here"),
-            );
-        }
+        );
     }
 
     fn name(&mut self, node: &Node, kind: &Kind, context: &Context) -> Option<String> {

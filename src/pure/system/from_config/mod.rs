@@ -64,6 +64,7 @@ fn evaluate_into(
         &facts,
         &services,
         &images,
+        &modules,
         &merged.allows,
         project,
         diagnostics,
