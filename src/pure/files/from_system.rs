@@ -16,7 +16,7 @@ use crate::pure::name::{BlobDigest, SecretName};
 use crate::pure::system::System;
 use crate::pure::system::facts::{Fact, HOST};
 use crate::pure::template::helpers::{MARK, placeholders};
-use crate::pure::template::{Engine, Problem};
+use crate::pure::template::{Engine, TemplateProblem};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
 
 /// The files of a system, by name, and the secrets that services are given alone.
@@ -122,18 +122,18 @@ impl Rendering<'_> {
         self.parse_again(fact, &base, rendered);
         let mut secrets = BTreeSet::new();
         for placeholder in placeholders(rendered) {
-            match placeholder.name.parse::<SecretName>() {
-                Ok(name) if self.system.facts.get("secret", name.as_str()).is_some() => {
-                    secrets.insert(name);
-                }
-                _ => self.diagnostics.push(
+            let name = placeholder.name;
+            if self.system.facts.get("secret", name.as_str()).is_some() {
+                secrets.insert(name);
+            } else {
+                self.diagnostics.push(
                     Diagnostic::error(
                         codes::UNKNOWN_REFERENCE,
-                        format!("{} embeds the secret `{}`, which does not exist", fact.subject(), placeholder.name),
+                        format!("{} embeds the secret `{name}`, which does not exist", fact.subject()),
                     )
                     .at(fact.at, "")
-                    .suggest(&placeholder.name, self.system.facts.names("secret")),
-                ),
+                    .suggest(name.as_str(), self.system.facts.names("secret")),
+                );
             }
         }
         self.add(fact, bytes, secrets, &base);
@@ -320,12 +320,8 @@ impl Rendering<'_> {
         let format = fact
             .value
             .str("format")
-            .or_else(|| base.rsplit_once('.').map(|(_, extension)| extension))
-            .unwrap_or_default()
-            .to_owned();
-        let Some(format) = parse_check::Format::from_extension(&format) else {
-            return;
-        };
+            .and_then(parse_check::Format::of_word)
+            .unwrap_or_else(|| parse_check::Format::of_name(base));
         if let Err(problem) = parse_check::check(format, rendered) {
             let id = self.sources.add(format!("<rendered>/{}", fact.name), rendered);
             self.diagnostics.push(
@@ -340,7 +336,7 @@ impl Rendering<'_> {
     }
 }
 
-fn failure(problem: &Problem) -> Diagnostic {
+fn failure(problem: &TemplateProblem) -> Diagnostic {
     let code = if problem.syntax {
         codes::TEMPLATE_SYNTAX
     } else {

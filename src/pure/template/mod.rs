@@ -1,18 +1,11 @@
-//! Handlebars, strict: an undefined name is an error with its place, nothing is HTML-escaped.
+//! Text from data: Handlebars, strict, with our own helpers; and the YAML that they and the renderers write.
 
 pub mod helpers;
+pub mod yaml;
 
-use handlebars::{Context, Handlebars, RenderErrorReason, TemplateError};
+use handlebars::{Context, Handlebars};
 
-/// A template that does not parse, or fails: where in the template (from 1), and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-    /// The template itself does not parse, as opposed to failing on its data.
-    pub syntax: bool,
-}
+pub use helpers::TemplateProblem;
 
 /// Renders templates; each distinct text is parsed once.
 #[derive(Debug)]
@@ -34,43 +27,18 @@ pub fn is_template(text: &str) -> bool {
 }
 
 impl Engine {
-    pub fn render(&mut self, text: &str, context: &Context) -> Result<String, Problem> {
-        if !self.registry.has_template(text) {
+    /// The text that `template` makes of the data.
+    ///
+    /// # Errors
+    /// The place in the template, and why it does not parse or fails.
+    pub fn render(&mut self, template: &str, data: &Context) -> Result<String, TemplateProblem> {
+        if !self.registry.has_template(template) {
             self.registry
-                .register_template_string(text, text)
-                .map_err(|error| syntax_problem(&error))?;
+                .register_template_string(template, template)
+                .map_err(|error| TemplateProblem::from(&error))?;
         }
         self.registry
-            .render_with_context(text, context)
-            .map_err(|error| {
-                if let RenderErrorReason::TemplateError(inner) = error.reason() {
-                    return syntax_problem(inner);
-                }
-                Problem {
-                    line: error.line_no.unwrap_or(1),
-                    column: error.column_no.unwrap_or(1),
-                    message: describe(error.reason()),
-                    syntax: false,
-                }
-            })
-    }
-}
-
-fn syntax_problem(error: &TemplateError) -> Problem {
-    let (line, column) = error.pos().unwrap_or((1, 1));
-    Problem {
-        line,
-        column,
-        message: error.reason().to_string(),
-        syntax: true,
-    }
-}
-
-fn describe(reason: &RenderErrorReason) -> String {
-    match reason {
-        RenderErrorReason::MissingVariable(Some(name)) => format!("`{name}` is not defined here"),
-        RenderErrorReason::MissingVariable(None) => "a name is not defined here".to_owned(),
-        RenderErrorReason::HelperNotFound(name) => format!("there is no helper `{name}`"),
-        other => other.to_string(),
+            .render_with_context(template, data)
+            .map_err(|error| TemplateProblem::from(&error))
     }
 }
