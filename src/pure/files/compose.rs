@@ -19,9 +19,9 @@
 use std::collections::BTreeMap;
 
 use crate::pure::config::units::{parse_duration, parse_size};
-use crate::pure::template::yaml::{self, Yaml};
 use crate::pure::name::{ImageName, NetworkName, SecretName};
 use crate::pure::system::service::{Healthcheck, Mount, Network, PublishedPort, Service};
+use crate::pure::template::yaml::{self, Yaml};
 
 /// Where volumes stand on the host, each in a folder of its name.
 pub const VOLUMES: &str = "/var/lib/forge/volumes";
