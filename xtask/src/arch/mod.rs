@@ -317,7 +317,10 @@ mod tests {
         only("src/pure/text/a.rs", "use crate as c;");
         only("src/pure/text/a.rs", "use crate::Digest;");
         only("src/cli/a.rs", "use crate::util::x;");
-        only("src/util/a.rs", "");
+        only("src/pure/text/a.rs", "use crate::pure::Digest;");
+        for path in ["src/util/a.rs", "src/pure/new/a.rs"] {
+            assert!(only(path, "").contains("add it to xtask/src/arch/table.rs"));
+        }
         only("src/main.rs", "fn main() { forge::cli::run(); }");
     }
 

@@ -23,6 +23,7 @@ pub(crate) const MAIN: &str = "main";
 const TEXT: &str = "pure/text";
 const NAME: &str = "pure/name";
 const CONFIG: &str = "pure/config";
+const TEMPLATE: &str = "pure/template";
 const PINS: &str = "pure/pins";
 const SECRETS: &str = "pure/secrets";
 const SYSTEM: &str = "pure/system";
@@ -71,10 +72,15 @@ pub(crate) const ROOMS: &[Room] = &[
     room(TEXT, &[], PURE),
     room(NAME, &[TEXT], PURE),
     room(CONFIG, &[TEXT, NAME], PURE),
+    room(TEMPLATE, &[TEXT, NAME, CONFIG], PURE),
     room(PINS, &[TEXT, NAME, CONFIG], PURE),
     room(SECRETS, &[TEXT, NAME, CONFIG], PURE),
-    room(SYSTEM, &[TEXT, NAME, CONFIG, PINS, SECRETS], PURE),
-    room(FILES, &[TEXT, NAME, CONFIG, PINS, SECRETS, SYSTEM], PURE),
+    room(SYSTEM, &[TEXT, NAME, CONFIG, TEMPLATE, PINS, SECRETS], PURE),
+    room(
+        FILES,
+        &[TEXT, NAME, CONFIG, TEMPLATE, PINS, SECRETS, SYSTEM],
+        PURE,
+    ),
     room(OCI, &[NAME], PURE),
     room(
         BUNDLE,
@@ -106,6 +112,8 @@ pub(crate) fn room_of(segments: &[String]) -> Option<&'static Room> {
         .iter()
         .filter(|room| room.path != LIB && room.path != MAIN)
         .filter(within)
+        // What lies in `pure` beside its rooms is in none.
+        .filter(|room| room.path != "pure" || segments.len() == 1)
         .max_by_key(|room| room.path.len())
 }
 

@@ -74,7 +74,7 @@ fn network(number: usize) -> String {
     format!("net-{:03}", number / 10)
 }
 
-const HEAD: &str = "extends = \"minimal\"\naddress = \"192.0.2.10\"\n";
+const HEAD: &str = "extends = \"minimal\"\n\n[host]\naddress = \"192.0.2.10\"\n";
 
 fn direct(image: &str, services: usize) -> String {
     let mut text = HEAD.to_owned();
