@@ -60,3 +60,8 @@ fn terminal_width() -> Option<u16> {
         .map(|size| size.ws_col)
         .filter(|width| *width > 40)
 }
+
+/// Bytes as a person reads them.
+pub(crate) fn amount(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
