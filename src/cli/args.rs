@@ -83,4 +83,9 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(cmd::check::Args),
+    Build(cmd::build::Args),
+    Show(cmd::show::Args),
+    Diff(cmd::diff::Args),
+    Gc(cmd::gc::Args),
+    Verify(cmd::verify::Args),
 }

@@ -2,4 +2,6 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod catalogue;
+pub mod disk;
 pub mod project;
+pub mod store;

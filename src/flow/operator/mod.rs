@@ -1,3 +1,5 @@
 //! What runs on the laptop.
 
+pub mod build;
 pub mod evaluate;
+pub mod secrets_of;
