@@ -1,3 +1,4 @@
 //! forge: a whole server declared in TOML, built into one content-addressed bundle.
 
+pub mod edge;
 pub mod pure;
