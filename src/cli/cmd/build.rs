@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     progress.say("writing the store");
     let store = bundles::open_store(global)?;
     let name = bundles::ref_name(&opened, &host)?;
-    let written = put_bundle(&store, &sealed, &[], &name, Trust::Size)
+    let written = put_bundle(&store, &sealed, &[], &name, Trust::Content)
         .map_err(|error| CliError::failed(&error))?;
     if let Some(out) = &args.out {
         progress.say("exporting");
