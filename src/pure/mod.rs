@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod name;
+pub mod secrets;
 pub mod text;
