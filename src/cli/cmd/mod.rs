@@ -1,0 +1,3 @@
+//! One file per command: its arguments, its help, a thin run.
+
+pub mod secret;

@@ -1,0 +1,3 @@
+//! The person: arguments, reports, exit codes. The only place that prints.
+
+pub mod cmd;

@@ -1,0 +1,3 @@
+//! What runs on the laptop.
+
+pub mod secret;
