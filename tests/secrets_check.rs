@@ -1,5 +1,10 @@
 //! What a build says of secrets without a private key, and what no input may do to it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod secrets_support;
 

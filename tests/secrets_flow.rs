@@ -1,5 +1,10 @@
 //! `forge secret` as a person uses it, on a project in a folder.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod secrets_support;
 
@@ -94,6 +99,7 @@ fn only_what_is_meant_changes_by_a_byte() {
     // Adding at the end leaves all before it.
     bench.ok(&["set", "web", "note"], b"x");
     assert!(bench.text().starts_with(after_text.trim_end()));
+    assert!(bench.text().ends_with("\"\"\"\n"));
     // Nothing to do is nothing done.
     let text = bench.text();
     bench.ok(&["rekey", "web"], b"");

@@ -1,5 +1,10 @@
 //! No plaintext at rest: a known value is planted, the real flows run, and every byte that they wrote or printed is searched.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod secrets_support;
 

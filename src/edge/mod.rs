@@ -1,7 +1,10 @@
-//! The world: one narrow port each, the real adapter beside its double.
+//! The world: disk, processes, randomness, editors; one narrow port each, the real adapter beside its double.
+#![allow(clippy::disallowed_methods)]
 
 pub mod age;
+pub mod catalogue;
 pub mod editor;
+pub mod project;
 pub mod random;
 pub mod secrets_file;
 pub mod terminal;

@@ -1,3 +1,3 @@
-//! The story: one file per use case, told with pure values and ports; never prints.
+//! The stories, one file per use case, told with pure values and ports; nothing here prints.
 
 pub mod operator;

@@ -1,3 +1,15 @@
 //! One file per command: its arguments, its help, a thin run.
 
+pub(crate) mod check;
 pub mod secret;
+
+use super::Outcome;
+use super::args::{Cli, Command};
+use super::error::CliError;
+
+pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
+    match &cli.command {
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Secret(args) => secret::run_for(args, &cli.global),
+    }
+}

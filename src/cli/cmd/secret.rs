@@ -3,33 +3,41 @@
 //! A value is never an argument (those are seen by every process of the machine) and never printed, except by `show`.
 
 mod input;
-mod report;
+mod show;
 
 use std::fmt;
 use std::io::{IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 
 use self::input::{expand, init_recipients, one_recipient, read_value};
-use self::report::{count, print_table, report_change, row_json};
+use self::show::{count, print_table, report_change, row_json};
+use crate::cli::args::Global;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{Outcome, report, tell};
 use crate::edge::age::IdentitySource;
+use crate::edge::catalogue;
 use crate::edge::editor::{Editor, TmpfsEditor};
 use crate::edge::random::OsRandomness;
 use crate::edge::secrets_file::ProjectSecrets;
 use crate::edge::terminal::{Prompt, PromptError, TerminalPrompt};
-use crate::flow::operator::secret::{Declares, Desk, Edited, SecretError};
+use crate::flow::operator::evaluate::Opened;
+use crate::flow::operator::secret::{
+    Declares, DeclaresError, Desk, Edited, HostSecrets, SecretError,
+};
+use crate::flow::operator::secrets_of;
 use crate::pure::name::{HostName, SecretName};
 use crate::pure::secrets::{Plaintext, Randomness, RecipientError};
+use crate::pure::text::Severity;
 use clap::{Parser, Subcommand};
 
 /// Keep the secrets of a host: one encrypted value each in `hosts/NAME.secrets.toml`
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
-  forge secret init web                          make hosts/web.secrets.toml, readable with your SSH key
-  forge secret generate web                      make every secret that forge can make
-  forge secret set web b2_key                    ask for one that it cannot
-  forge secret list web                          what is there, what is missing
-  forge secret add-recipient web host /etc/ssh/ssh_host_ed25519_key.pub
+  forge secret init web           make hosts/web.secrets.toml for your SSH key
+  forge secret generate web       make every secret that forge can make
+  forge secret set web b2_key     ask for one that it cannot make
+  forge secret list web           what is there, what is missing
 
 The values are age files: `age -d -i ~/.ssh/id_ed25519` decrypts them too.")]
 pub struct Args {
@@ -43,8 +51,8 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   forge secret init web
-  forge secret init web --recipient alice=~/.ssh/id_ed25519.pub --recipient 'host=ssh-ed25519 AAAA…'
-  ssh-keyscan -t ed25519 web | cut -d' ' -f2- > web.pub; forge secret init web --recipient host=web.pub")]
+  forge secret init web --recipient 'host=ssh-ed25519 AAAA…'
+  forge secret init web -r alice=alice.pub -r host=ssh_host_ed25519_key.pub")]
     Init {
         host: HostName,
         /// Who may read: a public key or a `.pub` file, with a name before it if you like (may be given again)
@@ -231,26 +239,89 @@ impl CommandError {
     }
 }
 
-/// Runs with the terminal, the editor and the randomness of this process.
+/// Which secrets a host wants, by evaluating it as a build does.
 ///
 /// # Errors
 ///
-/// As for [`run`].
-pub fn run_here(args: &Args, project: &Path, declares: &dyn Declares) -> Result<(), CommandError> {
+/// If the project cannot be read, or has mistakes that keep the host from being evaluated.
+pub fn declarations_of(project: &Path, host: &HostName) -> Result<HostSecrets, DeclaresError> {
+    let failed = |source| DeclaresError {
+        host: host.clone(),
+        source,
+    };
+    let mut text = crate::edge::project::read(project).map_err(|error| failed(Box::new(error)))?;
+    catalogue::add_below(&mut text);
+    let mut opened = Opened::read(text);
+    let Some(evaluated) = opened.evaluate(host) else {
+        let first = opened
+            .diagnostics
+            .iter()
+            .find(|found| found.severity == Severity::Error);
+        let first = first.map_or_else(String::new, |found| found.message.clone());
+        return Err(failed(Box::new(NotEvaluated { first })));
+    };
+    Ok(HostSecrets {
+        declarations: secrets_of::declarations(&evaluated.system, &mut opened.diagnostics),
+        ancestors: evaluated
+            .chain
+            .iter()
+            .map(|file| file.name.clone())
+            .filter(|name| name != host)
+            .collect(),
+        host_key: evaluated
+            .system
+            .host
+            .host_key
+            .as_deref()
+            .and_then(|key| key.parse().ok()),
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it has mistakes, the first of which is: {first}")]
+struct NotEvaluated {
+    first: String,
+}
+
+/// Runs with the terminal, the editor and the randomness of this process.
+pub(crate) fn run_for(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    let project = &global.project;
+    let declares = |host: &HostName| declarations_of(project, host);
     let mut stdin = std::io::stdin();
     let mut stdout = std::io::stdout();
+    let (mut stderr, mut silence) = (std::io::stderr(), std::io::sink());
     let mut world = World {
         stdin_is_terminal: stdin.is_terminal(),
         stdin: &mut stdin,
         stdout_is_terminal: stdout.is_terminal(),
         stdout: &mut stdout,
-        stderr: &mut std::io::stderr(),
+        stderr: if global.quiet {
+            &mut silence
+        } else {
+            &mut stderr
+        },
         prompt: &mut TerminalPrompt,
         editor: &mut TmpfsEditor::from_environment(),
         randomness: &mut OsRandomness,
         home: etcetera::home_dir().ok(),
     };
-    run(args, project, declares, &mut world)
+    match run(args, project, &declares, &mut world) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) => {
+            let mut shown = CliError::failed(&error);
+            if let CommandError::Secret(secret) = &error {
+                if let Some((sources, diagnostics)) = secret.diagnostics() {
+                    tell(&report::draw(diagnostics, sources));
+                    shown.exit = Exit::No;
+                }
+                if let SecretError::Form { .. } = secret {
+                    shown.exit = Exit::No;
+                }
+            }
+            shown.hints = error.hints();
+            Err(shown)
+        }
+    }
 }
 
 /// Does what was asked. `declares` says which secrets a host wants (any closure `|host: &HostName| …` will do).

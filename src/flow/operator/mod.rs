@@ -1,3 +1,5 @@
 //! What runs on the laptop.
 
+pub mod evaluate;
 pub mod secret;
+pub mod secrets_of;

@@ -92,8 +92,8 @@ kind, because files, services and overrides refer to them."
 "A file that the project needs is not there: the host asked for, the parent that it extends, a template, or `forge.toml`.
 Run forge in the project's folder, or name it with `--project DIR`; `forge init` makes a new project."
     CYCLE "F0008" "cycle"
-"Something depends on itself, directly or by way of others: hosts that extend each other, modules that require each other,
-services that wait for each other to be healthy. The message shows the way round. Remove one of the steps."
+"Something depends on itself, directly or by way of others: hosts that extend each other, services
+that wait for each other to be healthy. The message shows the way round. Remove one of the steps."
     BAD_NAME "F0009" "invalid name"
 "Names end up in file names, DNS names, unit names and labels, so they consist of a-z, 0-9 and `-`, start with a letter or a digit and have
 63 characters at most. Secrets and options have `_` instead of `-`."

@@ -113,6 +113,9 @@ impl SecretError {
         };
         match self {
             Self::NoFile { host, .. } => vec![format!("make it: forge secret init {host}")],
+            Self::Declares(DeclaresError { host, .. }) => {
+                vec![format!("all of its mistakes: forge check {host}")]
+            }
             Self::NoRecipients { host } => vec![format!(
                 "name one: forge secret init {host} --recipient ~/.ssh/id_ed25519.pub"
             )],

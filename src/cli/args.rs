@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::cmd;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::BrightGreen.on_default().bold())
+    .usage(AnsiColor::BrightGreen.on_default().bold())
+    .literal(AnsiColor::BrightCyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Examples:
+  forge init                    make a project in an empty folder
+  forge check                   say everything that is wrong with the project
+  forge build mainframe         build the bundle of a host, print its digest
+  forge diff mainframe          what changed since the last build
+  forge explain F0306           what a diagnostic means
+
+Exit codes:
+  0  done
+  1  it ran, and the answer is no: mistakes in the project, damaged blobs
+  2  wrong usage
+  3  it could not run: a file cannot be read, a disk is full";
+
+/// A whole server declared in TOML, built into one content-addressed bundle
+#[derive(Debug, Parser)]
+#[command(name = "forge", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Folder of the project
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = ".",
+        env = "FORGE_PROJECT",
+        help_heading = "Global options"
+    )]
+    pub project: PathBuf,
+    /// Folder of the store [default: forge/store in the user's cache folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "FORGE_STORE",
+        help_heading = "Global options"
+    )]
+    pub store: Option<PathBuf>,
+    /// When to use colours; NO_COLOR is obeyed too
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    pub color: ColorChoice,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Check(cmd::check::Args),
+    Secret(cmd::secret::Args),
+}

@@ -1,0 +1,43 @@
+//! What most commands begin with: the project read, a host evaluated, mistakes reported.
+
+use crate::cli::args::Global;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{report, tell};
+use crate::edge::{catalogue, project};
+use crate::flow::operator::evaluate::{Evaluated, Opened};
+use crate::pure::name::HostName;
+
+/// Reads the project that the arguments name, with the catalogue below it.
+pub(crate) fn open(global: &Global) -> Result<Opened, CliError> {
+    if !global.project.is_dir() {
+        return Err(CliError::new(
+            Exit::Failed,
+            format!("{} is no folder", global.project.display()),
+        ));
+    }
+    let mut text = project::read(&global.project).map_err(|error| CliError::failed(&error))?;
+    catalogue::add_below(&mut text);
+    Ok(Opened::read(text))
+}
+
+pub(crate) fn host_name(text: &str) -> Result<HostName, CliError> {
+    text.parse().map_err(|error: crate::pure::name::NameError| {
+        CliError::new(Exit::Usage, error.to_string())
+    })
+}
+
+/// Evaluates one host, or reports all mistakes and says how many.
+pub(crate) fn evaluate(opened: &mut Opened, name: &HostName) -> Result<Evaluated, CliError> {
+    let evaluated = opened.evaluate(name);
+    match evaluated {
+        Some(evaluated) if !opened.diagnostics.has_errors() => Ok(evaluated),
+        _ => Err(refuse(opened, &format!("host `{name}` cannot be built"))),
+    }
+}
+
+/// Prints the diagnostics; the error to end with.
+pub(crate) fn refuse(opened: &Opened, what: &str) -> CliError {
+    tell(&report::draw(&opened.diagnostics, &opened.sources));
+    let count = report::count(&opened.diagnostics).unwrap_or_else(|| "no reason known".to_owned());
+    CliError::new(Exit::No, format!("{what}: {count}"))
+}

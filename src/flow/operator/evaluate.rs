@@ -1,0 +1,57 @@
+//! The texts of a project to evaluated hosts.
+
+use crate::pure::config::from_text::project;
+use crate::pure::config::host::HostFile;
+use crate::pure::config::project::{Project, ProjectText};
+use crate::pure::name::HostName;
+use crate::pure::pins::{self, Pins};
+use crate::pure::system::{System, from_config};
+use crate::pure::text::{Diagnostics, Sources};
+
+/// A project that has been read, its hosts to be evaluated one by one.
+#[derive(Debug)]
+pub struct Opened {
+    pub text: ProjectText,
+    pub project: Project,
+    pub pins: Pins,
+    pub sources: Sources,
+    pub diagnostics: Diagnostics,
+}
+
+/// A host and the files that it was evaluated from.
+#[derive(Debug)]
+pub struct Evaluated {
+    pub system: System,
+    pub chain: Vec<HostFile>,
+}
+
+impl Opened {
+    /// Reads what all hosts have in common. Mistakes are in `diagnostics`.
+    pub fn read(text: ProjectText) -> Self {
+        let mut sources = Sources::default();
+        let mut diagnostics = Diagnostics::default();
+        let project = project::read(&text, &mut sources, &mut diagnostics);
+        let pins = pins::read(&text, &project, &mut sources, &mut diagnostics);
+        Self {
+            text,
+            project,
+            pins,
+            sources,
+            diagnostics,
+        }
+    }
+
+    /// Evaluates one host. `None`, with the mistakes in `diagnostics`, if it or the project has any.
+    pub fn evaluate(&mut self, name: &HostName) -> Option<Evaluated> {
+        let chain = project::read_host(
+            name,
+            &self.text,
+            &self.project.language,
+            &mut self.sources,
+            &mut self.diagnostics,
+        )?;
+        let system =
+            from_config::evaluate(&self.project, &self.pins, &chain, &mut self.diagnostics)?;
+        Some(Evaluated { system, chain })
+    }
+}

@@ -1,0 +1,54 @@
+//! `images/NAME/image.toml`.
+
+use super::language::Language;
+use super::only_known;
+use crate::pure::config::decode::{decode_fields, missing_key};
+use crate::pure::config::image::Image;
+use crate::pure::config::node::parse;
+use crate::pure::config::value::Value;
+use crate::pure::name::ImageName;
+use crate::pure::text::{Diagnostics, SourceId, Sources, Span};
+
+/// Reads one image file. `None` when nothing of it can be used.
+pub fn read(
+    name: ImageName,
+    id: SourceId,
+    language: &Language,
+    sources: &Sources,
+    diagnostics: &mut Diagnostics,
+) -> Option<Image> {
+    let table = parse(sources, id, diagnostics)?;
+    only_known(&table, &["image", "registry"], "this file", diagnostics);
+    let start = Span::new(id, 0..0);
+    let mut section = |key: &str| {
+        let Some(entry) = table.get(key) else {
+            diagnostics.push(missing_key(
+                &format!("[{key}]"),
+                start,
+                &format!("image `{name}`"),
+                None,
+            ));
+            return None;
+        };
+        let place = format!("[{key}] of image `{name}`");
+        decode_fields(
+            entry.value.as_table()?,
+            &language.shape(key),
+            entry.value.span,
+            &place,
+            diagnostics,
+        )
+    };
+    let image = section("image");
+    let registry = section("registry");
+    let (image, registry) = (image?, registry?);
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some(Image {
+        at: start,
+        summary: text(image.get("summary")),
+        repository: text(registry.get("repository")),
+        tag: text(registry.get("tag")),
+        tag_at: registry.get("tag").map_or(start, |tag| tag.at),
+        name,
+    })
+}

@@ -1,0 +1,429 @@
+//! A system to its files: templates run over the facts, `compose.yaml`, the firewall.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use handlebars::Context;
+use serde_json::{Map, Value as Json, json};
+
+use super::compose;
+use super::parse_check;
+use super::place::{Place, RenderedFile, content_path, sealed_path};
+use super::resolve::Paths;
+use crate::pure::config::from_text::project::add_source;
+use crate::pure::config::project::{Project, ProjectText};
+use crate::pure::name::{BlobDigest, SecretName};
+use crate::pure::system::System;
+use crate::pure::system::facts::{Fact, HOST};
+use crate::pure::template::helpers::{MARK, placeholders};
+use crate::pure::template::{Engine, TemplateProblem};
+use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
+
+/// The files of a system, by name, and the secrets that services are given alone.
+#[derive(Clone, Debug, Default)]
+pub struct Rendered {
+    pub files: BTreeMap<String, RenderedFile>,
+    pub secrets: Vec<SecretFile>,
+}
+
+/// A secret as a file of its own on tmpfs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct SecretFile {
+    pub name: SecretName,
+    pub path: String,
+    pub owner: String,
+    pub mode: String,
+}
+
+/// Renders everything. `None`, with diagnostics, if any template fails or makes something invalid.
+///
+/// `ciphertexts` has the digest of the ciphertext of every secret that the system declares.
+pub fn render(
+    system: &System,
+    project: &Project,
+    text: &ProjectText,
+    ciphertexts: &BTreeMap<SecretName, BlobDigest>,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) -> Option<Rendered> {
+    let mut found = Diagnostics::default();
+    let mut rendering = Rendering {
+        text,
+        ciphertexts,
+        engine: Engine::default(),
+        context: Context::from(base_context(system, project)),
+        system,
+        sources,
+        diagnostics: &mut found,
+        rendered: Rendered::default(),
+    };
+    for fact in system.facts.of("file") {
+        rendering.file(fact);
+    }
+    for fact in system.facts.of("unit") {
+        rendering.unit(fact);
+    }
+    rendering.composed();
+    let rendered = rendering.rendered;
+    let fine = !found.has_errors();
+    diagnostics.extend(found);
+    fine.then_some(rendered)
+}
+
+/// What templates see, but for `options` and `each`.
+fn base_context(system: &System, project: &Project) -> Json {
+    let facts: Map<String, Json> = project
+        .kinds
+        .keys()
+        .map(|kind| {
+            let all: Vec<Json> = system.facts.of(kind).map(Fact::to_json).collect();
+            (kind.clone(), Json::Array(all))
+        })
+        .collect();
+    let mut modules: Map<String, Json> = project
+        .modules
+        .keys()
+        .map(|name| {
+            (
+                name.to_string(),
+                json!(system.modules.contains_key(name.as_str())),
+            )
+        })
+        .collect();
+    modules.insert(HOST.to_owned(), json!(true));
+    json!({
+        "facts": facts,
+        "modules": modules,
+        "provider": system.providers,
+        "host": {
+            "name": system.host.name,
+            "address": system.host.address,
+            "system": system.host.system,
+            "arch": system.host.arch,
+        },
+    })
+}
+
+struct Rendering<'a> {
+    text: &'a ProjectText,
+    ciphertexts: &'a BTreeMap<SecretName, BlobDigest>,
+    engine: Engine,
+    context: Context,
+    system: &'a System,
+    sources: &'a mut Sources,
+    diagnostics: &'a mut Diagnostics,
+    rendered: Rendered,
+}
+
+impl Rendering<'_> {
+    fn file(&mut self, fact: &Fact) {
+        let Some(bytes) = self.content(fact) else {
+            return;
+        };
+        let base = fact
+            .name
+            .rsplit('/')
+            .next()
+            .unwrap_or(&fact.name)
+            .to_owned();
+        let Ok(rendered) = std::str::from_utf8(&bytes) else {
+            // Only a `source` may hold other bytes than text, and those embed nothing.
+            self.add(fact, bytes, BTreeSet::new(), &base);
+            return;
+        };
+        self.parse_again(fact, &base, rendered);
+        let mut secrets = BTreeSet::new();
+        for placeholder in placeholders(rendered) {
+            let name = placeholder.name;
+            if self.system.facts.get("secret", name.as_str()).is_some() {
+                secrets.insert(name);
+            } else {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::UNKNOWN_REFERENCE,
+                        format!(
+                            "{} embeds the secret `{name}`, which does not exist",
+                            fact.subject()
+                        ),
+                    )
+                    .at(fact.at, "")
+                    .suggest(name.as_str(), self.system.facts.names("secret")),
+                );
+            }
+        }
+        self.add(fact, bytes, secrets, &base);
+    }
+
+    fn add(&mut self, fact: &Fact, bytes: Vec<u8>, secrets: BTreeSet<SecretName>, base: &str) {
+        let owner = fact.value.str("owner").unwrap_or("0:0").to_owned();
+        let mode = fact.value.str("mode").unwrap_or("0644").to_owned();
+        let digest = BlobDigest::of(&bytes);
+        let place = match fact
+            .value
+            .get("path")
+            .map(|path| (path.as_str().unwrap_or_default().to_owned(), path.at))
+        {
+            Some((path, at)) if !secrets.is_empty() && !path.starts_with("/run/") => {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        codes::SECRET_AT_REST,
+                        format!(
+                            "{} embeds a secret and would stand at {path}",
+                            fact.subject()
+                        ),
+                    )
+                    .at(at, "on a disk")
+                    .help("choose a path below /run, or leave `path` away and mount the file"),
+                );
+                return;
+            }
+            Some((path, _)) if fact.value.flag("block") => Place::Block { path },
+            Some((path, _)) => Place::Managed { path },
+            None if secrets.is_empty() => Place::Content {
+                path: content_path(digest, &owner, &mode, base),
+            },
+            None => {
+                let ciphertexts: Vec<(&SecretName, BlobDigest)> = secrets
+                    .iter()
+                    .filter_map(|name| Some((name, *self.ciphertexts.get(name)?)))
+                    .collect();
+                Place::Sealed {
+                    path: sealed_path(Some(digest), &ciphertexts, &owner, &mode, base),
+                }
+            }
+        };
+        self.rendered.files.insert(
+            fact.name.clone(),
+            RenderedFile {
+                name: fact.name.clone(),
+                place,
+                owner,
+                mode,
+                bytes,
+                digest,
+                secrets,
+            },
+        );
+    }
+
+    fn unit(&mut self, fact: &Fact) {
+        let Some(bytes) = self.content(fact) else {
+            return;
+        };
+        if String::from_utf8_lossy(&bytes).contains(MARK) {
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::SECRET_AT_REST,
+                    format!("{} embeds a secret", fact.subject()),
+                )
+                .at(fact.at, "units stand on a disk")
+                .help("put the secret into a `[[file]]` below /run and let the unit read it"),
+            );
+            return;
+        }
+        let path = format!("/etc/systemd/system/{}", fact.name);
+        self.generated(
+            &format!("unit/{}", fact.name),
+            Place::Managed { path },
+            "0644",
+            bytes,
+        );
+    }
+
+    fn generated(&mut self, name: &str, place: Place, mode: &str, bytes: Vec<u8>) {
+        self.rendered.files.insert(
+            name.to_owned(),
+            RenderedFile {
+                name: name.to_owned(),
+                place,
+                owner: "0:0".to_owned(),
+                mode: mode.to_owned(),
+                digest: BlobDigest::of(&bytes),
+                bytes,
+                secrets: BTreeSet::new(),
+            },
+        );
+    }
+
+    /// `compose.yaml` and the firewall, which are made from what is typed and not from templates.
+    fn composed(&mut self) {
+        if self.diagnostics.has_errors() {
+            return;
+        }
+        let services: Vec<_> = self.system.services.values().cloned().collect();
+        let paths = Paths::new(self.system, &self.rendered.files, self.ciphertexts);
+        let compose = match compose::render(&services, &self.system.networks, &paths) {
+            Ok(compose) => compose,
+            // A checked system renders; a mistake of forge's own is told like any other.
+            Err(error) => {
+                self.diagnostics.push(Diagnostic::error(
+                    codes::INVALID_OUTPUT,
+                    format!("compose.yaml cannot be rendered: {error}"),
+                ));
+                return;
+            }
+        };
+        self.rendered.secrets = paths.secret_files();
+        let bytes = compose.into_bytes();
+        let path = content_path(BlobDigest::of(&bytes), "0:0", "0644", "compose.yaml");
+        self.generated("forge/compose.yaml", Place::Content { path }, "0644", bytes);
+    }
+
+    /// The bytes of a file or unit: a template run, or a source as it is.
+    fn content(&mut self, fact: &Fact) -> Option<Vec<u8>> {
+        if let Some(text) = fact.value.get("text") {
+            let template = text.as_str().unwrap_or_default().to_owned();
+            return self.run(fact, &template, None, text.at);
+        }
+        let (value, template) = match fact.value.get("template") {
+            Some(value) => (value, true),
+            None => (fact.value.get("source")?, false),
+        };
+        let path = folder(&fact.module, value.as_str().unwrap_or_default());
+        let Some(file) = self.text.get(&path) else {
+            let prefix = folder(&fact.module, "");
+            let there: Vec<&str> = self
+                .text
+                .files
+                .keys()
+                .filter_map(|path| path.strip_prefix(&prefix))
+                .filter(|path| !path.ends_with(".toml"))
+                .collect();
+            self.diagnostics.push(
+                Diagnostic::error(codes::MISSING_FILE, format!("there is no `{path}`"))
+                    .at(value.at, format!("named by {}", fact.subject()))
+                    .suggest(value.as_str().unwrap_or_default(), there),
+            );
+            return None;
+        };
+        if !template {
+            if let Ok(text) = std::str::from_utf8(&file.bytes)
+                && text.contains(MARK)
+            {
+                self.reserved(fact, value.at);
+                return None;
+            }
+            return Some(file.bytes.to_vec());
+        }
+        let id = add_source(&path, file, self.sources, self.diagnostics)?;
+        let template = self.sources.get(id).text.clone();
+        self.run(fact, &template, Some(id), value.at)
+    }
+
+    fn run(
+        &mut self,
+        fact: &Fact,
+        template: &str,
+        source: Option<SourceId>,
+        at: Span,
+    ) -> Option<Vec<u8>> {
+        if template.contains(MARK) {
+            self.reserved(fact, at);
+            return None;
+        }
+        if let Json::Object(data) = self.context.data_mut() {
+            let options = self
+                .system
+                .modules
+                .get(&fact.module)
+                .map_or_else(|| json!({}), |options| options.to_json());
+            data.insert("options".to_owned(), options);
+            match &fact.each {
+                Some(each) => data.insert("each".to_owned(), each.clone()),
+                None => data.remove("each"),
+            };
+        }
+        match self.engine.render(template, &self.context) {
+            Ok(rendered) => Some(rendered.into_bytes()),
+            Err(problem) => {
+                let diagnostic = failure(&problem);
+                self.diagnostics.push(match source {
+                    Some(id) => diagnostic
+                        .at(place_in(self.sources, id, problem.line, problem.column), "")
+                        .also(at, format!("for {}", fact.subject())),
+                    None => diagnostic.at(
+                        at,
+                        format!(
+                            "in this text, line {}, column {}",
+                            problem.line, problem.column
+                        ),
+                    ),
+                });
+                None
+            }
+        }
+    }
+
+    fn reserved(&mut self, fact: &Fact, at: Span) {
+        self.diagnostics.push(
+            Diagnostic::error(
+                codes::RESERVED_TEXT,
+                format!("{} holds `{MARK}` itself", fact.subject()),
+            )
+            .at(at, "")
+            .help("write `{{secret \"NAME\"}}`"),
+        );
+    }
+
+    /// What a template made is read as the program that gets it would.
+    fn parse_again(&mut self, fact: &Fact, base: &str, rendered: &str) {
+        let format = fact
+            .value
+            .str("format")
+            .and_then(parse_check::Format::of_word)
+            .unwrap_or_else(|| parse_check::Format::of_name(base));
+        if let Err(problem) = parse_check::check(format, rendered) {
+            let id = self
+                .sources
+                .add(format!("<rendered>/{}", fact.name), rendered);
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::INVALID_OUTPUT,
+                    format!(
+                        "{} is rendered to invalid {format}: {}",
+                        fact.subject(),
+                        problem.message
+                    ),
+                )
+                .at(place_in(self.sources, id, problem.line, problem.column), "")
+                .also(fact.at, "made here"),
+            );
+        }
+    }
+}
+
+fn failure(problem: &TemplateProblem) -> Diagnostic {
+    let code = if problem.syntax {
+        codes::TEMPLATE_SYNTAX
+    } else {
+        codes::TEMPLATE_UNDEFINED
+    };
+    Diagnostic::error(code, problem.message.clone())
+}
+
+/// The folder that a contribution's files are in.
+fn folder(module: &str, path: &str) -> String {
+    if module == HOST {
+        format!("hosts/{path}")
+    } else {
+        format!("modules/{module}/{path}")
+    }
+}
+
+/// The word at a line and column, both from 1.
+fn place_in(sources: &Sources, id: SourceId, line: usize, column: usize) -> Span {
+    let text = &sources.get(id).text;
+    let start_of_line: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let rest = text.get(start_of_line..).unwrap_or_default();
+    let line_text = rest.lines().next().unwrap_or_default();
+    let skip: usize = line_text
+        .chars()
+        .take(column.saturating_sub(1))
+        .map(char::len_utf8)
+        .sum();
+    let start = start_of_line + skip;
+    Span::new(id, start..(start_of_line + line_text.len()).max(start))
+}

@@ -1,0 +1,148 @@
+//! Runs the templates in the text of a contribution.
+
+use handlebars::Context;
+use serde_json::Value as Json;
+
+use super::condition::{look_up, split_path};
+use crate::pure::config::node::{Entry, Node, NodeKind, Table};
+use crate::pure::template::{Engine, is_template};
+use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
+
+/// Renders every string of `node` but those at `raw` keys of the top table. Mistakes are reported and leave the text as it is;
+/// `None` if there was one.
+pub(super) fn expand_table(
+    table: &Table,
+    raw: &[&str],
+    engine: &mut Engine,
+    context: &Context,
+    diagnostics: &mut Diagnostics,
+) -> Option<Table> {
+    let mut expanded = Table::default();
+    let mut fine = true;
+    for (key, entry) in table.iter() {
+        let value = if raw.contains(&key) {
+            Some(entry.value.clone())
+        } else {
+            expand(&entry.value, engine, context, diagnostics)
+        };
+        match value {
+            Some(value) => expanded.insert(
+                key.to_owned(),
+                Entry {
+                    key: entry.key,
+                    value,
+                },
+            ),
+            None => fine = false,
+        }
+    }
+    fine.then_some(expanded)
+}
+
+pub(super) fn expand(
+    node: &Node,
+    engine: &mut Engine,
+    context: &Context,
+    diagnostics: &mut Diagnostics,
+) -> Option<Node> {
+    let kind = match &node.kind {
+        NodeKind::Str(text) if is_template(text) => {
+            expand_text(text, node.span, engine, context, diagnostics)?
+        }
+        NodeKind::List(items) => {
+            let expanded: Vec<Node> = items
+                .iter()
+                .filter_map(|item| expand(item, engine, context, diagnostics))
+                .collect();
+            (expanded.len() == items.len()).then_some(NodeKind::List(expanded))?
+        }
+        NodeKind::Table(table) => {
+            NodeKind::Table(expand_table(table, &[], engine, context, diagnostics)?)
+        }
+        other => other.clone(),
+    };
+    Some(Node {
+        span: node.span,
+        kind,
+    })
+}
+
+fn expand_text(
+    text: &str,
+    at: Span,
+    engine: &mut Engine,
+    context: &Context,
+    diagnostics: &mut Diagnostics,
+) -> Option<NodeKind> {
+    if let Some(path) = single_path(text) {
+        return match look_up(context.data(), &path) {
+            Ok(value) => Some(from_json(value, at)),
+            Err(name) => {
+                diagnostics.push(undefined(name, &path, context.data(), at));
+                None
+            }
+        };
+    }
+    match engine.render(text, context) {
+        Ok(rendered) => Some(NodeKind::Rendered(rendered)),
+        Err(problem) => {
+            let code = if problem.syntax {
+                codes::TEMPLATE_SYNTAX
+            } else {
+                codes::TEMPLATE_UNDEFINED
+            };
+            diagnostics.push(Diagnostic::error(code, problem.message).at(at, "in this template"));
+            None
+        }
+    }
+}
+
+/// `{{ a.b }}` and nothing else, if that is no helper without arguments.
+fn single_path(text: &str) -> Option<Vec<&str>> {
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    let path = split_path(inner)?;
+    (path.len() > 1).then_some(path)
+}
+
+/// A value that a template passes on as it is. Scalars become rendered text, which stands for a value of any type.
+fn from_json(value: &Json, at: Span) -> NodeKind {
+    match value {
+        Json::Null => NodeKind::Null,
+        Json::Bool(value) => NodeKind::Rendered(value.to_string()),
+        Json::Number(number) => NodeKind::Rendered(number.to_string()),
+        Json::String(text) => NodeKind::Rendered(text.clone()),
+        Json::Array(items) => NodeKind::List(
+            items
+                .iter()
+                .map(|item| Node {
+                    span: at,
+                    kind: from_json(item, at),
+                })
+                .collect(),
+        ),
+        Json::Object(map) => {
+            let mut table = Table::default();
+            for (key, item) in map {
+                let value = Node {
+                    span: at,
+                    kind: from_json(item, at),
+                };
+                table.insert(key.clone(), Entry { key: at, value });
+            }
+            NodeKind::Table(table)
+        }
+    }
+}
+
+fn undefined(name: &str, path: &[&str], data: &Json, at: Span) -> Diagnostic {
+    let position = path.iter().position(|part| *part == name).unwrap_or(0);
+    let diagnostic = Diagnostic::error(
+        codes::TEMPLATE_UNDEFINED,
+        format!("`{}` is not defined here", path[..=position].join(".")),
+    )
+    .at(at, "in this template");
+    match look_up(data, &path[..position]) {
+        Ok(Json::Object(map)) => diagnostic.suggest(name, map.keys().map(String::as_str)),
+        _ => diagnostic,
+    }
+}

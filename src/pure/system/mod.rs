@@ -1,0 +1,55 @@
+//! One host, fully decided: options, contributions, policy, provenance.
+//!
+//! Invariant: a [`System`] is only made by [`from_config::evaluate`], from a project without errors: every reference in it leads
+//! somewhere, every image is pinned, no two contributions own one thing.
+
+pub mod facts;
+pub mod from_config;
+pub mod policy;
+pub mod service;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::pure::config::value::Value;
+use crate::pure::name::{HostName, ImageName, ManifestDigest, ServiceName};
+use facts::Facts;
+use service::{FirewallEntry, Network, Service};
+
+/// One evaluated host.
+#[derive(Clone, Debug)]
+pub struct System {
+    pub host: Host,
+    /// The enabled modules and their options.
+    pub modules: BTreeMap<String, Value>,
+    /// Modules that the host names and does not enable.
+    pub disabled: Vec<String>,
+    pub facts: Facts,
+    pub services: BTreeMap<ServiceName, Service>,
+    pub networks: Vec<Network>,
+    pub firewall: Vec<FirewallEntry>,
+    /// The images of the services.
+    pub images: BTreeMap<ImageName, PinnedImage>,
+    /// Who meets which need, as templates see it.
+    pub providers: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    pub name: HostName,
+    pub address: String,
+    pub system: String,
+    pub arch: String,
+    pub user: String,
+    pub port: u16,
+    pub host_key: Option<String>,
+    pub tags: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PinnedImage {
+    pub repository: String,
+    pub tag: String,
+    pub digest: ManifestDigest,
+}
