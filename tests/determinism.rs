@@ -103,7 +103,11 @@ fn folder_order_zone_locale_and_umask_do_not_matter() {
                 &format!("umask {umask}; exec \"$0\" build mainframe"),
                 env!("CARGO_BIN_EXE_forge"),
             ]);
-        assert_eq!(digest(command), golden("mainframe"), "{zone} {locale} {umask}");
+        assert_eq!(
+            digest(command),
+            golden("mainframe"),
+            "{zone} {locale} {umask}"
+        );
     }
 }
 

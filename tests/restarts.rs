@@ -52,7 +52,11 @@ fn forge(project: &Path, args: &[&str]) -> String {
         .args(args)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -76,9 +80,17 @@ fn a_config_change_restarts_its_readers_alone() {
     let host = "[host]\naddress = \"192.0.2.1\"\nsystem = \"debian-12\"\n[modules.m]\n";
     write(&project.join("hosts/h.toml"), host);
     let first = forge(project, &["build", "h"]);
-    assert_eq!(forge(project, &["diff", "h", "--json"]).parse::<Json>().unwrap()["diff"]["services"], Json::Array(vec![]));
+    assert_eq!(
+        forge(project, &["diff", "h", "--json"])
+            .parse::<Json>()
+            .unwrap()["diff"]["services"],
+        Json::Array(vec![])
+    );
 
-    write(&project.join("hosts/h.toml"), &format!("{host}text = \"b\"\n"));
+    write(
+        &project.join("hosts/h.toml"),
+        &format!("{host}text = \"b\"\n"),
+    );
     let diff: Json = forge(project, &["diff", "h", "--json"]).parse().unwrap();
     let services = diff["diff"]["services"].as_array().unwrap();
     assert_eq!(services.len(), 1, "{services:?}");

@@ -88,4 +88,5 @@ pub(crate) enum Command {
     Diff(cmd::diff::Args),
     Gc(cmd::gc::Args),
     Verify(cmd::verify::Args),
+    Secret(cmd::secret::Args),
 }

@@ -3,7 +3,7 @@
 
 mod args;
 mod bundles;
-mod cmd;
+pub mod cmd;
 mod error;
 mod progress;
 mod report;

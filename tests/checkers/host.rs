@@ -102,7 +102,10 @@ impl Rendered {
 fn filled(file: &RenderedFile) -> String {
     let mut text = String::from_utf8(file.bytes.clone()).unwrap();
     for placeholder in placeholders(&text.clone()) {
-        text = text.replace(&placeholder.to_string(), &format!("secret-{}", placeholder.name));
+        text = text.replace(
+            &placeholder.to_string(),
+            &format!("secret-{}", placeholder.name),
+        );
     }
     text
 }
@@ -112,7 +115,8 @@ pub(crate) fn run(command: &mut Command) -> String {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}\n{text}");
     if output.stdout.is_empty() {
         text
@@ -127,13 +131,18 @@ pub(crate) fn tool(name: &str, package: &str) -> PathBuf {
         .iter()
         .map(|folder| Path::new(folder).join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is not installed: apt-get install {package} (`cargo xtask test` does it)"))
+        .unwrap_or_else(|| {
+            panic!(
+                "`{name}` is not installed: apt-get install {package} (`cargo xtask test` does it)"
+            )
+        })
 }
 
 /// The programs of the PostgreSQL server that Debian packages.
 pub(crate) fn postgres_bin() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .unwrap_or_else(|_| panic!("no PostgreSQL server: apt-get install postgresql (`cargo xtask test` does it)"));
+    let versions = fs::read_dir("/usr/lib/postgresql").unwrap_or_else(|_| {
+        panic!("no PostgreSQL server: apt-get install postgresql (`cargo xtask test` does it)")
+    });
     let mut bins: Vec<PathBuf> = versions
         .map(|entry| entry.unwrap().path().join("bin"))
         .filter(|bin| bin.join("postgres").is_file())
@@ -161,6 +170,8 @@ pub(crate) fn as_nobody(program: &Path) -> Command {
 /// Lets `nobody` own a folder, if this is root.
 pub(crate) fn give_away(folder: &Path) {
     if rustix::process::geteuid().is_root() {
-        run(Command::new("chown").args(["-R", &format!("{NOBODY}:{NOBODY}")]).arg(folder));
+        run(Command::new("chown")
+            .args(["-R", &format!("{NOBODY}:{NOBODY}")])
+            .arg(folder));
     }
 }

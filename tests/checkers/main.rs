@@ -1,7 +1,12 @@
 //! The programs that read what `mainframe` renders accept it: each by its own checker, or by being started with it.
 //!
 //! A program that is not installed fails its test and says what to install; `cargo xtask test` installs them all.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod host;
 
@@ -15,21 +20,32 @@ use host::{Rendered, run, tool};
 
 #[test]
 fn docker_compose_reads_compose_yaml() {
-    let compose = std::env::var("FORGE_TEST_COMPOSE").unwrap_or_else(|_| {
-        format!("{}/target/tools/docker-compose", env!("CARGO_MANIFEST_DIR"))
-    });
-    assert!(Path::new(&compose).is_file(), "no Docker Compose at {compose}: `cargo xtask test` fetches it");
+    let compose = std::env::var("FORGE_TEST_COMPOSE")
+        .unwrap_or_else(|_| format!("{}/target/tools/docker-compose", env!("CARGO_MANIFEST_DIR")));
+    assert!(
+        Path::new(&compose).is_file(),
+        "no Docker Compose at {compose}: `cargo xtask test` fetches it"
+    );
     for name in ["mainframe", "minimal", "dr"] {
         let host = Rendered::of(name);
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("compose.yaml");
         fs::write(&file, host.file("forge/compose.yaml")).unwrap();
-        let output = run(Command::new(&compose).arg("-f").arg(&file).args(["config", "--format", "json"]));
+        let output = run(Command::new(&compose)
+            .arg("-f")
+            .arg(&file)
+            .args(["config", "--format", "json"]));
         let read: serde_json::Value = serde_json::from_str(&output).unwrap();
         let services = read["services"].as_object().unwrap();
         assert_eq!(services.len(), host.system.services.len());
         for (service, read) in services {
-            assert!(read["image"].as_str().unwrap().starts_with("forge.invalid/"), "{service}");
+            assert!(
+                read["image"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("forge.invalid/"),
+                "{service}"
+            );
         }
         assert!(read.get("version").is_none());
     }
@@ -57,7 +73,13 @@ fn caddy_validates_the_caddyfile() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{text}");
         // The check can fail.
-        fs::write(&file, host.file("caddy/caddyfile").replacen("reverse_proxy", "reverse_prosy", 1) + "}").unwrap();
+        fs::write(
+            &file,
+            host.file("caddy/caddyfile")
+                .replacen("reverse_proxy", "reverse_prosy", 1)
+                + "}",
+        )
+        .unwrap();
         assert!(!validate(&file).status.success());
     }
 }
@@ -70,13 +92,26 @@ fn promtool_checks_prometheus_and_its_rules() {
     let root = host.container_files("prometheus", temp.path());
     let config = host.mounted_at("prometheus", "prometheus/prometheus.yml");
     let config = root.join(config.trim_start_matches('/'));
-    let output = run(Command::new(&promtool).args(["check", "config"]).arg(&config));
+    let output = run(Command::new(&promtool)
+        .args(["check", "config"])
+        .arg(&config));
     assert!(output.contains("SUCCESS"), "{output}");
-    let rules = root.join(host.mounted_at("prometheus", "prometheus/rules.yml").trim_start_matches('/'));
+    let rules = root.join(
+        host.mounted_at("prometheus", "prometheus/rules.yml")
+            .trim_start_matches('/'),
+    );
     let output = run(Command::new(&promtool).args(["check", "rules"]).arg(&rules));
     assert!(output.contains("SUCCESS"), "{output}");
     let scrapes = fs::read_to_string(&config).unwrap();
-    for target in ["caddy:2019", "cadvisor:8080", "grafana:3000", "headscale:9090", "loki:3100", "node-exporter:9100", "promtail:9080"] {
+    for target in [
+        "caddy:2019",
+        "cadvisor:8080",
+        "grafana:3000",
+        "headscale:9090",
+        "loki:3100",
+        "node-exporter:9100",
+        "promtail:9080",
+    ] {
         assert!(scrapes.contains(target), "{target} is not scraped");
     }
 }
@@ -91,12 +126,27 @@ fn sshd_tests_its_drop_in() {
         let host = Rendered::of(name);
         let temp = tempfile::tempdir().unwrap();
         let key = temp.path().join("key");
-        run(Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        run(Command::new(&keygen)
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key));
         let file = temp.path().join("sshd_config");
         fs::write(&file, host.file("ssh/sshd")).unwrap();
-        run(Command::new(&sshd).arg("-t").arg("-f").arg(&file).arg("-h").arg(&key));
-        let effective = run(Command::new(&sshd).arg("-T").arg("-f").arg(&file).arg("-h").arg(&key));
-        assert!(effective.contains("passwordauthentication no"), "{effective}");
+        run(Command::new(&sshd)
+            .arg("-t")
+            .arg("-f")
+            .arg(&file)
+            .arg("-h")
+            .arg(&key));
+        let effective = run(Command::new(&sshd)
+            .arg("-T")
+            .arg("-f")
+            .arg(&file)
+            .arg("-h")
+            .arg(&key));
+        assert!(
+            effective.contains("passwordauthentication no"),
+            "{effective}"
+        );
     }
 }
 
@@ -150,7 +200,11 @@ fn systemd_verifies_the_units() {
     assert!(output.status.success() && said.is_empty(), "{said}");
     // The check can fail.
     let first = fs::read_to_string(&paths[0]).unwrap();
-    fs::write(&paths[0], format!("{first}\n[Service]\nTypo=1\nExecStart=relative\n")).unwrap();
+    fs::write(
+        &paths[0],
+        format!("{first}\n[Service]\nTypo=1\nExecStart=relative\n"),
+    )
+    .unwrap();
     assert!(!String::from_utf8_lossy(&verify().stderr).is_empty());
 }
 
@@ -159,7 +213,9 @@ fn systemd_understands_the_calendars() {
     let analyze = tool("systemd-analyze", "systemd");
     let host = Rendered::of("mainframe");
     for fact in host.system.facts.of("backup") {
-        run(Command::new(&analyze).arg("calendar").arg(fact.value.str("schedule").unwrap()));
+        run(Command::new(&analyze)
+            .arg("calendar")
+            .arg(fact.value.str("schedule").unwrap()));
     }
 }
 
@@ -174,10 +230,15 @@ fn ufw_takes_the_rules() {
     let mut said = String::new();
     for command in commands {
         assert_eq!(command[0], "ufw");
-        said.push_str(&run(Command::new(&ufw).arg("--dry-run").args(&command[1..])));
+        said.push_str(&run(Command::new(&ufw)
+            .arg("--dry-run")
+            .args(&command[1..])));
     }
     for port in ["22", "80", "443", "8080", "3478"] {
-        assert!(said.contains(&format!("--dport {port}")), "{port} is not opened:\n{said}");
+        assert!(
+            said.contains(&format!("--dport {port}")),
+            "{port} is not opened:\n{said}"
+        );
     }
 }
 
@@ -200,7 +261,9 @@ fn shells_and_shellcheck_read_the_scripts() {
             "sh"
         };
         run(Command::new(shell).arg("-n").arg(&file));
-        run(Command::new(&shellcheck).args(["-s", shell, "-S", "warning"]).arg(&file));
+        run(Command::new(&shellcheck)
+            .args(["-s", shell, "-S", "warning"])
+            .arg(&file));
     }
     assert!(scripts > 10, "{scripts}");
 }
@@ -212,7 +275,10 @@ fn redis_starts_with_its_config_and_wants_its_password() {
     let host = Rendered::of("mainframe");
     let temp = tempfile::tempdir().unwrap();
     let root = host.container_files("redis", temp.path());
-    let config = root.join(host.mounted_at("redis", "redis/redis.conf").trim_start_matches('/'));
+    let config = root.join(
+        host.mounted_at("redis", "redis/redis.conf")
+            .trim_start_matches('/'),
+    );
     let socket = temp.path().join("socket");
     let mut server = Command::new(redis)
         .arg(&config)
@@ -253,9 +319,19 @@ fn postgres_starts_with_its_config_and_understands_pg_hba() {
     fs::create_dir(&sockets).unwrap();
     host::give_away(temp.path());
     let own = |program: &str| host::as_nobody(&bin.join(program));
-    run(own("initdb").args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"]).arg(&data));
-    let config = root.join(host.mounted_at("postgres", "postgres/postgresql.conf").trim_start_matches('/'));
-    let value = run(own("postgres").arg("-D").arg(&data).arg("-c").arg(format!("config_file={}", config.display())).args(["-C", "max_connections"]));
+    run(own("initdb")
+        .args(["-U", "postgres", "-A", "trust", "--no-sync", "-D"])
+        .arg(&data));
+    let config = root.join(
+        host.mounted_at("postgres", "postgres/postgresql.conf")
+            .trim_start_matches('/'),
+    );
+    let value = run(own("postgres")
+        .arg("-D")
+        .arg(&data)
+        .arg("-c")
+        .arg(format!("config_file={}", config.display()))
+        .args(["-C", "max_connections"]));
     assert!(value.trim().parse::<u32>().unwrap() > 10, "{value}");
     let options = format!(
         "-c config_file={} -c data_directory={} -c listen_addresses= -c unix_socket_directories={}",
@@ -263,15 +339,25 @@ fn postgres_starts_with_its_config_and_understands_pg_hba() {
         data.display(),
         sockets.display()
     );
-    run(own("pg_ctl").args(["start", "-w", "-s", "-t", "60", "-o", &options, "-l"]).arg(temp.path().join("log")).arg("-D").arg(&data));
+    run(own("pg_ctl")
+        .args(["start", "-w", "-s", "-t", "60", "-o", &options, "-l"])
+        .arg(temp.path().join("log"))
+        .arg("-D")
+        .arg(&data));
     let answer = own("psql")
         .arg("-h")
         .arg(&sockets)
         .args(["-U", "postgres", "-Atc", "select count(*) filter (where error is not null) || ' of ' || count(*) from pg_hba_file_rules"])
         .output()
         .unwrap();
-    run(own("pg_ctl").args(["stop", "-m", "immediate", "-s", "-D"]).arg(&data));
-    let text = String::from_utf8_lossy(&answer.stdout).into_owned() + &String::from_utf8_lossy(&answer.stderr);
+    run(own("pg_ctl")
+        .args(["stop", "-m", "immediate", "-s", "-D"])
+        .arg(&data));
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned()
+        + &String::from_utf8_lossy(&answer.stderr);
     // Peer authentication may refuse the test's own user; then the rules were read, which is what is asked here.
-    assert!(text.trim().starts_with("0 of ") || text.contains("Peer authentication failed"), "{text}");
+    assert!(
+        text.trim().starts_with("0 of ") || text.contains("Peer authentication failed"),
+        "{text}"
+    );
 }

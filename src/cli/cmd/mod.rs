@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod gc;
+pub mod secret;
 pub(crate) mod show;
 pub(crate) mod verify;
 
@@ -19,5 +20,6 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Diff(args) => diff::run(args, &cli.global),
         Command::Gc(args) => gc::run(args, &cli.global),
         Command::Verify(args) => verify::run(args, &cli.global),
+        Command::Secret(args) => secret::run_for(args, &cli.global),
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod build;
 pub mod evaluate;
+pub mod secret;
 pub mod secrets_of;
