@@ -286,7 +286,7 @@ mod tests {
     fn reads_the_three_kinds() {
         let example: Recipient = EXAMPLE.parse().unwrap();
         assert!(example.is_example());
-        assert_eq!(example.comment(), "forge-example-key-not-secret");
+        assert_eq!(example.comment(), "forge-example-key-DO-NOT-USE");
         assert_eq!(format!("{example}\n"), EXAMPLE);
         let age: Recipient = AGE.parse().unwrap();
         assert_eq!(
