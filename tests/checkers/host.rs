@@ -77,20 +77,29 @@ impl Rendered {
             .clone()
     }
 
-    /// Writes the files that a service mounts below a folder, their paths within each other moved there too.
+    /// Writes the files that a service mounts below a folder, and makes folders for its volumes; the paths within the files are
+    /// moved there too.
     pub(crate) fn container_files(&self, service: &str, folder: &Path) -> PathBuf {
         let root = folder.join("root");
-        let mounts: Vec<(&str, &str)> = self.system.services[service]
-            .mounts
-            .iter()
-            .filter_map(|mount| Some((mount.at.as_str(), mount.file.as_deref()?)))
-            .collect();
-        for (at, file) in &mounts {
+        let mut mounts: Vec<_> = self.system.services[service].mounts.iter().collect();
+        // The longest first, so that no path is moved as the beginning of another.
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.at.len()));
+        for mount in &mounts {
+            let target = root.join(mount.at.trim_start_matches('/'));
+            let Some(file) = &mount.file else {
+                fs::create_dir_all(target).unwrap();
+                continue;
+            };
             let mut text = self.file(file);
-            for (other, _) in &mounts {
-                text = text.replace(other, &format!("{}{other}", root.display()));
+            for (index, other) in mounts.iter().enumerate() {
+                text = text.replace(&other.at, &format!("<{index}>"));
             }
-            let target = root.join(at.trim_start_matches('/'));
+            for (index, other) in mounts.iter().enumerate() {
+                text = text.replace(
+                    &format!("<{index}>"),
+                    &format!("{}{}", root.display(), other.at),
+                );
+            }
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::write(target, text).unwrap();
         }

@@ -282,9 +282,7 @@ fn redis_starts_with_its_config_and_wants_its_password() {
     let socket = temp.path().join("socket");
     let mut server = Command::new(redis)
         .arg(&config)
-        .args(["--port", "0", "--daemonize", "no", "--dir"])
-        .arg(temp.path())
-        .arg("--unixsocket")
+        .args(["--port", "0", "--daemonize", "no", "--unixsocket"])
         .arg(&socket)
         .stdout(Stdio::null())
         .spawn()

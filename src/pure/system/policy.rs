@@ -352,9 +352,15 @@ fn check_users(facts: &Facts, diagnostics: &mut Diagnostics) {
                 .is_some_and(|key| key.is_example());
             if example {
                 diagnostics.push(
-                    Diagnostic::warning(codes::EXAMPLE_KEY, format!("everybody can log in as `{}`", user.name))
-                        .at(key.at, "the example key that comes with forge: its private half is public")
-                        .help("put your own key here: the line in ~/.ssh/id_ed25519.pub"),
+                    Diagnostic::warning(
+                        codes::EXAMPLE_KEY,
+                        format!("everybody can log in as `{}`", user.name),
+                    )
+                    .at(
+                        key.at,
+                        "the example key that comes with forge: its private half is public",
+                    )
+                    .help("put your own key here: the line in ~/.ssh/id_ed25519.pub"),
                 );
             }
         }
