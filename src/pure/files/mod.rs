@@ -6,3 +6,4 @@ pub mod from_system;
 pub mod parse_check;
 pub mod place;
 pub mod resolve;
+pub mod svg;
