@@ -55,12 +55,17 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// A text that is there already keeps its id, so that a mistake in a file that two hosts share is one mistake.
     pub fn add(&mut self, path: impl Into<String>, text: impl Into<String>) -> SourceId {
-        let id = SourceId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        self.all.push(Source {
-            path: path.into(),
-            text: text.into(),
-        });
+        let (path, text) = (path.into(), text.into());
+        let known = self
+            .all
+            .iter()
+            .position(|source| source.path == path && source.text == text);
+        let id = SourceId(u32::try_from(known.unwrap_or(self.all.len())).unwrap_or(u32::MAX));
+        if known.is_none() {
+            self.all.push(Source { path, text });
+        }
         id
     }
 

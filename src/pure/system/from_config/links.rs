@@ -319,7 +319,7 @@ pub(super) fn check_networks(
         for (kind, consumer) in &module.reaches {
             for fact in facts.of(kind) {
                 if let Some(target) = fact.value.str("service") {
-                    meet(consumer, target, &fact.subject(), fact.at);
+                    meet(&consumer.text, target, &fact.subject(), fact.at);
                 }
             }
         }
