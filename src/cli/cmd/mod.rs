@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod gc;
+pub(crate) mod graph;
 pub mod secret;
 pub(crate) mod show;
 pub(crate) mod verify;
@@ -18,6 +19,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Build(args) => build::run(args, &cli.global),
         Command::Show(args) => show::run(args, &cli.global),
         Command::Diff(args) => diff::run(args, &cli.global),
+        Command::Graph(args) => graph::run(args, &cli.global),
         Command::Gc(args) => gc::run(args, &cli.global),
         Command::Verify(args) => verify::run(args, &cli.global),
         Command::Secret(args) => secret::run_for(args, &cli.global),
