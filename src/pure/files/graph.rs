@@ -113,7 +113,7 @@ fn outside(system: &System, graph: &mut Graph) {
 
 /// The services of a module that `reaches` a kind, towards the targets of its contributions.
 fn consumers<'a>(
-    kind: &str,
+    kind: &'a str,
     system: &'a System,
     project: &'a Project,
 ) -> impl Iterator<Item = &'a str> {
@@ -121,7 +121,7 @@ fn consumers<'a>(
         .modules
         .keys()
         .filter_map(|name| project.modules.get(name.as_str()))
-        .filter_map(move |module| module.reaches.get(kind).map(String::as_str))
+        .filter_map(move |module| Some(module.reaches.get(kind)?.text.as_str()))
 }
 
 fn routes(system: &System, project: &Project, graph: &mut Graph) {

@@ -4,7 +4,7 @@
 //! box or a label (see [`layout`]); any text is drawn as it is and never read as markup. The picture has no script and refers to
 //! nothing outside itself, and follows the reader's choice of a light or dark scheme.
 //!
-//! Why not a library: those for Rust give boxes without groups and with colours of their own, and place labels on top of lines.
+//! Why not the crate `layout-rs`: see `docs/decisions/0009-our-own-layout-of-graphs.md`.
 
 mod layout;
 mod mermaid;
