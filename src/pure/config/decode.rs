@@ -142,7 +142,9 @@ pub fn missing_key(key: &str, at: Span, place: &str, field: Option<&Field>) -> D
     let diagnostic = Diagnostic::error(codes::MISSING_KEY, format!("{place} lacks `{key}`"))
         .at(at, format!("`{key}` is missing here"));
     match field {
-        Some(field) => diagnostic.help(format!("add `{key}`, {}: {}", field.ty.wanted(), field.doc)),
+        Some(field) => {
+            diagnostic.help(format!("add `{key}`, {}: {}", field.ty.wanted(), field.doc))
+        }
         None => diagnostic,
     }
 }
@@ -187,13 +189,7 @@ fn decode_bool(node: &Node, name: &str, diagnostics: &mut Diagnostics) -> Option
     }
 }
 
-fn no_quotes(
-    node: &Node,
-    text: &str,
-    wanted: &str,
-    name: &str,
-    diagnostics: &mut Diagnostics,
-) {
+fn no_quotes(node: &Node, text: &str, wanted: &str, name: &str, diagnostics: &mut Diagnostics) {
     let key = name.rsplit('.').next().unwrap_or(name);
     diagnostics.push(
         Diagnostic::error(
@@ -295,7 +291,7 @@ fn decode_map(node: &Node, of: &Type, name: &str, diagnostics: &mut Diagnostics)
                     codes::CONTROL_CHARACTER,
                     format!("a key of `{name}` is empty or holds a control character"),
                 )
-                .at(entry.key, ""),
+                .at(entry.key, "one line of text is wanted"),
             );
             fine = false;
         }

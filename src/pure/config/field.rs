@@ -190,7 +190,8 @@ impl Type {
             Self::Name => "a name in quotes".to_owned(),
             Self::SshKey => "an SSH public key in quotes".to_owned(),
             Self::Enum(values) => {
-                let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
+                let values: Vec<String> =
+                    values.iter().map(|value| format!("\"{value}\"")).collect();
                 format!("one of {}", values.join(", "))
             }
             Self::Image => "the name of an image".to_owned(),
@@ -306,7 +307,8 @@ impl Field {
                 for diagnostic in found.iter() {
                     let mut diagnostic = diagnostic.clone();
                     diagnostic.code = codes::BAD_DEFAULT;
-                    diagnostic.message = format!("in the default of `{name}`: {}", diagnostic.message);
+                    diagnostic.message =
+                        format!("in the default of `{name}`: {}", diagnostic.message);
                     diagnostics.push(diagnostic);
                 }
                 Presence::Default(value.unwrap_or(Value::new(default.value.span, Data::Null)))
@@ -333,7 +335,9 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
             Some(entry) => match entry.value.as_str() {
                 Some(word) => (word, entry.value.span, table),
                 None => {
-                    diagnostics.push(wrong(name, "type", &entry.value, "the name of a type").help(types()));
+                    diagnostics.push(
+                        wrong(name, "type", &entry.value, "the name of a type").help(types()),
+                    );
                     return None;
                 }
             },
@@ -416,7 +420,7 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
                         format!("`{name}` does not say what it refers to"),
                     )
                     .at(word_span, "")
-                        .help("add `to = \"service\"`, or another kind of contribution"),
+                    .help("add `to = \"service\"`, or another kind of contribution"),
                 );
                 return None;
             }

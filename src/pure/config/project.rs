@@ -50,7 +50,10 @@ impl ProjectText {
         let own = self.files.iter().filter(|(_, text)| !text.embedded);
         let mut names: BTreeSet<&str> = own
             .filter_map(|(path, _)| {
-                let (name, _) = path.strip_prefix(folder)?.strip_prefix('/')?.split_once('/')?;
+                let (name, _) = path
+                    .strip_prefix(folder)?
+                    .strip_prefix('/')?
+                    .split_once('/')?;
                 Some(name)
             })
             .collect();

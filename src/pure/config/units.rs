@@ -58,7 +58,12 @@ pub fn show_size(bytes: i64) -> String {
 
 /// A duration as a person would write it: in the largest unit that divides it.
 pub fn show_duration(millis: i64) -> String {
-    for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+    for (unit, factor) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ] {
         if millis != 0 && millis % factor == 0 {
             return format!("{}{unit}", millis / factor);
         }

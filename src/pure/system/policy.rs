@@ -380,7 +380,9 @@ fn check_volumes(
                         format!("`no_backup` of {subject} needs a reason"),
                     )
                     .at(reason.at, "")
-                    .help("write at least ten characters, for the person who reads it in two years"),
+                    .help(
+                        "write at least ten characters, for the person who reads it in two years",
+                    ),
                 );
             }
             _ => {}

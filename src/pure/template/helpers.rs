@@ -108,7 +108,10 @@ fn unclosed(template: &str) -> Option<(usize, String)> {
             return Some((start, "this `{{` has no `}}`".to_owned()));
         };
         if rest.get(..end)?.contains("{{") {
-            return Some((start, "this `{{` has no `}}` before the next `{{`".to_owned()));
+            return Some((
+                start,
+                "this `{{` has no `}}` before the next `{{`".to_owned(),
+            ));
         }
         let expression = rest.get(..end)?.trim_matches(['~', ' ']);
         if let Some(block) = expression.strip_prefix('#') {
@@ -118,15 +121,22 @@ fn unclosed(template: &str) -> Option<(usize, String)> {
             match open.pop() {
                 Some((_, block)) if block == name => {}
                 Some((_, block)) => {
-                    return Some((start, format!("`{{{{#{block}}}}}` is closed by `{{{{/{name}}}}}`")));
+                    return Some((
+                        start,
+                        format!("`{{{{#{block}}}}}` is closed by `{{{{/{name}}}}}`"),
+                    ));
                 }
                 None => return Some((start, format!("`{{{{/{name}}}}}` closes nothing"))),
             }
         }
         at = inner + end + "}}".len();
     }
-    open.pop()
-        .map(|(start, block)| (start, format!("`{{{{#{block}}}}}` has no `{{{{/{block}}}}}`")))
+    open.pop().map(|(start, block)| {
+        (
+            start,
+            format!("`{{{{#{block}}}}}` has no `{{{{/{block}}}}}`"),
+        )
+    })
 }
 
 /// The helpers that there are.

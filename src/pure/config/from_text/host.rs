@@ -72,11 +72,7 @@ fn wrong_type(key: &str, node: &Node, wanted: &str, diagnostics: &mut Diagnostic
     );
 }
 
-fn sub_table<'a>(
-    table: &'a Table,
-    key: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'a Table> {
+fn sub_table<'a>(table: &'a Table, key: &str, diagnostics: &mut Diagnostics) -> Option<&'a Table> {
     section_table(key, table.get(key)?, diagnostics)
 }
 
@@ -177,7 +173,9 @@ fn read_allows(table: &Table, language: &Language, diagnostics: &mut Diagnostics
             diagnostics.push(
                 Diagnostic::error(codes::NO_REASON, "an allowance needs a written reason")
                     .at(allow.reason.at, "")
-                    .help("write at least ten characters, for the person who reads it in two years"),
+                    .help(
+                        "write at least ten characters, for the person who reads it in two years",
+                    ),
             );
         }
         allows.push(allow);

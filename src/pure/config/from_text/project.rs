@@ -128,7 +128,10 @@ fn read_modules(
         project.broken.modules.insert(name.to_owned());
     }
     for module in project.modules.values() {
-        project.broken.kinds.extend(module.broken_kinds.iter().cloned());
+        project
+            .broken
+            .kinds
+            .extend(module.broken_kinds.iter().cloned());
         for (name, kind) in &module.kinds {
             match project.kinds.get(name) {
                 Some(first) => diagnostics.push(

@@ -70,8 +70,7 @@ fn part_holds(part: &str, data: &Json) -> Result<bool, ConditionError> {
         (None, None) => (part, None),
     };
     let names = split_path(path).ok_or_else(|| ConditionError::Form(path.to_owned()))?;
-    let value =
-        look_up(data, &names).map_err(|_| ConditionError::Undefined(path.to_owned()))?;
+    let value = look_up(data, &names).map_err(|_| ConditionError::Undefined(path.to_owned()))?;
     match comparison {
         None => Ok(is_true(value)),
         Some((text, wanted)) => {

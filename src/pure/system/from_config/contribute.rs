@@ -7,10 +7,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::condition::{ConditionError, holds, look_up, split_path};
 use super::expand::{expand, expand_table, suggest_name};
-use super::{Enabled, host_json};
-use super::layers::Merged;
 use super::failed::{Failed, full_name};
+use super::layers::Merged;
 use super::references::qualify;
+use super::{Enabled, host_json};
 use super::{names, overrides};
 use crate::pure::config::decode::{decode, decode_fields};
 use crate::pure::config::field::Type;
@@ -181,11 +181,8 @@ impl Evaluation<'_> {
     /// The items that `for_each` names, as `each` has them.
     fn items(&mut self, path: &str, at: Span, context: &Context) -> Option<Vec<Json>> {
         let form = |what: &str| {
-            Diagnostic::error(
-                codes::BAD_FOR_EACH,
-                format!("`{path}` {what}"),
-            )
-            .at(at, "a list or a map is wanted")
+            Diagnostic::error(codes::BAD_FOR_EACH, format!("`{path}` {what}"))
+                .at(at, "a list or a map is wanted")
         };
         let usage = "write `options.NAME`, or `facts.KIND` for all contributions of a kind";
         let Some(names) = split_path(path) else {
@@ -245,12 +242,15 @@ impl Evaluation<'_> {
                     [name] => format!("options.{name}"),
                     _ => path.to_owned(),
                 };
-                self.diagnostics.push(match known.iter().any(|name| *name == meant) {
-                    true => form("is not defined here").help(format!("did you mean `{meant}`?")),
-                    false => form("is not defined here")
-                        .suggest(&meant, known.iter().map(String::as_str))
-                        .help(usage),
-                });
+                self.diagnostics
+                    .push(match known.iter().any(|name| *name == meant) {
+                        true => {
+                            form("is not defined here").help(format!("did you mean `{meant}`?"))
+                        }
+                        false => form("is not defined here")
+                            .suggest(&meant, known.iter().map(String::as_str))
+                            .help(usage),
+                    });
                 None
             }
         }
@@ -284,7 +284,11 @@ impl Evaluation<'_> {
         }
         for (diagnostic, keys) in all {
             const SHOWN: usize = 5;
-            let list: Vec<String> = keys.iter().take(SHOWN).map(|key| format!("`{key}`")).collect();
+            let list: Vec<String> = keys
+                .iter()
+                .take(SHOWN)
+                .map(|key| format!("`{key}`"))
+                .collect();
             self.diagnostics.push(match keys.len() {
                 n if n == count && n > 1 => diagnostic.note("for every item of `for_each`"),
                 1 => diagnostic.note(format!("for the item {} of `for_each`", list.join(""))),
@@ -414,11 +418,8 @@ impl Evaluation<'_> {
         }
         let (kind, name) = (&fact.kind, &fact.name);
         let diagnostic = if kind == "provider" {
-            Diagnostic::error(
-                codes::TWO_PROVIDERS,
-                format!("`{name}` is provided twice"),
-            )
-            .help("disable one of the modules that provide it")
+            Diagnostic::error(codes::TWO_PROVIDERS, format!("`{name}` is provided twice"))
+                .help("disable one of the modules that provide it")
         } else if shared {
             Diagnostic::error(
                 codes::DUPLICATE,
@@ -446,7 +447,11 @@ impl Evaluation<'_> {
         let value = decode(&node, &Type::Name, "name", self.diagnostics)?;
         let name = value.as_str()?.to_owned();
         if kind.name == "provider" && !self.meets_a_need(&name) {
-            let needs = self.project.kinds.values().filter(|kind| kind.needs_provider);
+            let needs = self
+                .project
+                .kinds
+                .values()
+                .filter(|kind| kind.needs_provider);
             self.diagnostics.push(
                 Diagnostic::error(
                     codes::UNKNOWN_KIND,

@@ -104,23 +104,26 @@ fn expand_text(
 /// The expression that the problem is with, where the template stands in its file as it is; else all of it.
 fn problem_at(text: &str, node: &Node, problem: &TemplateProblem) -> Span {
     match (node.verbatim, problem.range_in(text)) {
-        (Some(begin), Some(range)) => Span::new(
-            node.span.source,
-            begin + range.start..begin + range.end,
-        ),
+        (Some(begin), Some(range)) => {
+            Span::new(node.span.source, begin + range.start..begin + range.end)
+        }
         _ => node.span,
     }
 }
 
 /// A problem with a template as a diagnostic, with names that may have been meant.
-pub(in crate::pure) fn template_mistake(problem: TemplateProblem, at: Span, data: &Json) -> Diagnostic {
+pub(in crate::pure) fn template_mistake(
+    problem: TemplateProblem,
+    at: Span,
+    data: &Json,
+) -> Diagnostic {
     if problem.syntax {
         return Diagnostic::error(codes::TEMPLATE_SYNTAX, problem.message)
             .at(at, "in this template")
             .help("a literal `{{` is written `\\{{`");
     }
-    let diagnostic = Diagnostic::error(codes::TEMPLATE_UNDEFINED, problem.message)
-        .at(at, "in this template");
+    let diagnostic =
+        Diagnostic::error(codes::TEMPLATE_UNDEFINED, problem.message).at(at, "in this template");
     if let Some(helper) = &problem.unknown_helper {
         return diagnostic.suggest(helper, helper_names());
     }
@@ -195,7 +198,10 @@ pub(super) fn suggest_name(diagnostic: Diagnostic, path: &[&str], data: &Json) -
             diagnostic.help(format!("`{}` holds nothing", path[..position].join(".")))
         }
         Ok(Json::Object(map)) => {
-            let before: String = path[..position].iter().map(|part| format!("{part}.")).collect();
+            let before: String = path[..position]
+                .iter()
+                .map(|part| format!("{part}."))
+                .collect();
             let known: Vec<String> = map.keys().map(|key| format!("{before}{key}")).collect();
             let wrong = path[..=position].join(".");
             diagnostic.suggest(&wrong, known.iter().map(String::as_str))

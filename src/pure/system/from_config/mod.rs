@@ -44,11 +44,10 @@ pub fn evaluate(
     // A mistake in a module says which hosts it is met on; one in the host's own files says so by its place.
     if let Some(own) = chain.first() {
         for diagnostic in found.iter_mut() {
-            let shown = diagnostic.primary.as_ref().is_some_and(|label| {
-                chain
-                    .iter()
-                    .any(|file| file.at.source == label.span.source)
-            });
+            let shown = diagnostic
+                .primary
+                .as_ref()
+                .is_some_and(|label| chain.iter().any(|file| file.at.source == label.span.source));
             if !shown {
                 diagnostic.hosts.push(own.name.to_string());
             }
@@ -199,11 +198,7 @@ impl Enabled {
     }
 }
 
-fn enabled_modules(
-    merged: &Merged,
-    project: &Project,
-    diagnostics: &mut Diagnostics,
-) -> Enabled {
+fn enabled_modules(merged: &Merged, project: &Project, diagnostics: &mut Diagnostics) -> Enabled {
     let mut enabled = Enabled {
         modules: BTreeMap::new(),
         failed: BTreeSet::new(),
@@ -294,9 +289,10 @@ fn require(
     .at(usage.at, "enabled here")
     .also(required.at, "required here");
     diagnostics.push(match switched_off {
-        Some(at) => diagnostic
-            .also(at, "switched off here")
-            .help(format!("enable `{}`, or disable `{name}` too", required.text)),
+        Some(at) => diagnostic.also(at, "switched off here").help(format!(
+            "enable `{}`, or disable `{name}` too",
+            required.text
+        )),
         None => diagnostic.help(format!("add `[modules.{}]` to the host", required.text)),
     });
 }

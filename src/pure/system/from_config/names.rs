@@ -11,7 +11,12 @@ const SUFFIXES: [&str; 6] = [
 pub(super) fn problem(kind: &str, name: &str) -> Option<(String, String)> {
     let word = |error: NameError| (error.message(), error.rule().to_owned());
     let plain = |fine: bool, what: &str, rule: &str| {
-        (!fine).then(|| (format!("`{name}` is not the name of a {what}"), rule.to_owned()))
+        (!fine).then(|| {
+            (
+                format!("`{name}` is not the name of a {what}"),
+                rule.to_owned(),
+            )
+        })
     };
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     match kind {
