@@ -83,4 +83,11 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(cmd::check::Args),
+    Build(cmd::build::Args),
+    Show(cmd::show::Args),
+    Diff(cmd::diff::Args),
+    Graph(cmd::graph::Args),
+    Gc(cmd::gc::Args),
+    Verify(cmd::verify::Args),
+    Secret(cmd::secret::Args),
 }

@@ -26,7 +26,8 @@ pub(crate) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
         Some(path) => Ok(path.clone()),
         None => {
             let base = etcetera::choose_base_strategy().map_err(|error| {
-                CliError::failed(&error).hint("name a folder for the store with `--store DIR` or FORGE_STORE")
+                CliError::failed(&error)
+                    .hint("name a folder for the store with `--store DIR` or FORGE_STORE")
             })?;
             Ok(base.cache_dir().join("forge").join("store"))
         }
@@ -40,7 +41,8 @@ pub(crate) fn open_store(global: &Global) -> Result<DiskStore, CliError> {
 
 /// The name under which the last build of a host is kept.
 pub(crate) fn ref_name(opened: &Opened, host: &HostName) -> Result<RefName, CliError> {
-    RefName::from_str(&format!("{}/{host}", opened.project.name)).map_err(|error| CliError::failed(&error))
+    RefName::from_str(&format!("{}/{host}", opened.project.name))
+        .map_err(|error| CliError::failed(&error))
 }
 
 /// The bundle that a person means.
@@ -76,9 +78,14 @@ pub(crate) fn last_build(text: &str, global: &Global) -> Result<Found, CliError>
     let digest = find_bundle(&store, &name)
         .map_err(|error| CliError::failed(&error))?
         .ok_or_else(|| {
-            CliError::new(Exit::No, format!("`{host}` was never built into this store"))
-                .hint(format!("`forge build {host}` builds it"))
-                .hint(format!("`forge diff OTHER {host}` compares it with another host or bundle"))
+            CliError::new(
+                Exit::No,
+                format!("`{host}` was never built into this store"),
+            )
+            .hint(format!("`forge build {host}` builds it"))
+            .hint(format!(
+                "`forge diff OTHER {host}` compares it with another host or bundle"
+            ))
         })?;
     open(&store, digest)
 }
@@ -87,12 +94,16 @@ pub(crate) fn last_build(text: &str, global: &Global) -> Result<Found, CliError>
 fn digest_prefix(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("sha256:");
     let prefix = digits.unwrap_or(text);
-    let hexadecimal = prefix.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    (hexadecimal && !prefix.is_empty() && (digits.is_some() || (6..=64).contains(&prefix.len()))).then_some(prefix)
+    let hexadecimal = prefix
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (hexadecimal && !prefix.is_empty() && (digits.is_some() || (6..=64).contains(&prefix.len())))
+        .then_some(prefix)
 }
 
 fn from_store(text: &str, prefix: &str, global: &Global) -> Result<Found, CliError> {
     let store = open_store(global)?;
+    let store: &dyn Store = &store;
     let failed = |error: &dyn std::error::Error| CliError::failed(error);
     let mut found = Vec::new();
     if prefix.len() == 64 {
@@ -100,7 +111,7 @@ fn from_store(text: &str, prefix: &str, global: &Global) -> Result<Found, CliErr
     } else {
         let refs = store.refs().map_err(|error| failed(&error))?;
         for name in refs.keys() {
-            if let Some(digest) = find_bundle(&store, name).map_err(|error| failed(&error))?
+            if let Some(digest) = find_bundle(store, name).map_err(|error| failed(&error))?
                 && digest.hex().starts_with(prefix)
                 && !found.contains(&digest)
             {
@@ -109,16 +120,26 @@ fn from_store(text: &str, prefix: &str, global: &Global) -> Result<Found, CliErr
         }
     }
     match found.as_slice() {
-        [digest] => open(&store, *digest),
-        [] => Err(CliError::new(Exit::No, format!("no bundle in the store begins with `{text}`"))
-            .hint("`forge build HOST` prints the digest of what it has built")),
-        _ => Err(CliError::new(Exit::Usage, format!("{} bundles begin with `{text}`: give more digits", found.len()))),
+        [digest] => open(store, *digest),
+        [] => Err(CliError::new(
+            Exit::No,
+            format!("no bundle in the store begins with `{text}`"),
+        )
+        .hint("`forge build HOST` prints the digest of what it has built")),
+        _ => Err(CliError::new(
+            Exit::Usage,
+            format!(
+                "{} bundles begin with `{text}`: give more digits",
+                found.len()
+            ),
+        )),
     }
 }
 
 fn open(store: &dyn Store, digest: BundleDigest) -> Result<Found, CliError> {
-    let opened = open_bundle(store, digest)
-        .map_err(|error| CliError::failed(&error).hint("`forge verify` looks for damage in the store"))?;
+    let opened = open_bundle(store, digest).map_err(|error| {
+        CliError::failed(&error).hint("`forge verify` looks for damage in the store")
+    })?;
     Ok(Found {
         digest,
         draft: opened.into_draft(),
@@ -131,22 +152,35 @@ fn from_layout(path: &Path) -> Result<Found, CliError> {
     let folder = if path.is_file() {
         unpacked = tempfile::tempdir().map_err(|error| CliError::failed(&error))?;
         let file = std::fs::File::open(path).map_err(|error| {
-            CliError::new(Exit::Failed, format!("cannot read {}: {error}", path.display()))
+            CliError::new(
+                Exit::Failed,
+                format!("cannot read {}: {error}", path.display()),
+            )
         })?;
         // The library refuses members that would leave the folder.
         tar::Archive::new(file)
             .unpack(unpacked.path())
-            .map_err(|error| CliError::new(Exit::No, format!("{} is no exported bundle: {error}", path.display())))?;
+            .map_err(|error| {
+                CliError::new(
+                    Exit::No,
+                    format!("{} is no exported bundle: {error}", path.display()),
+                )
+            })?;
         unpacked.path()
     } else {
         path
     };
-    let store = DiskStore::open_existing(folder, Options::default()).map_err(|error| CliError::failed(&error))?;
+    let store = DiskStore::open_existing(folder, Options::default())
+        .map_err(|error| CliError::failed(&error))?;
+    let store: &dyn Store = &store;
     let refs = store.refs().map_err(|error| CliError::failed(&error))?;
     for name in refs.keys() {
-        if let Some(digest) = find_bundle(&store, name).map_err(|error| CliError::failed(&error))? {
-            return open(&store, digest);
+        if let Some(digest) = find_bundle(store, name).map_err(|error| CliError::failed(&error))? {
+            return open(store, digest);
         }
     }
-    Err(CliError::new(Exit::No, format!("there is no bundle in {}", path.display())))
+    Err(CliError::new(
+        Exit::No,
+        format!("there is no bundle in {}", path.display()),
+    ))
 }

@@ -1,6 +1,7 @@
 //! Tables for a person: columns, no lines around them.
 
-use comfy_table::{ContentArrangement, presets};
+use comfy_table::ContentArrangement;
+use comfy_table::presets::NOTHING;
 
 /// Rows below a heading.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ impl Table {
     pub(crate) fn new<const N: usize>(columns: [&str; N]) -> Self {
         let mut inner = comfy_table::Table::new();
         inner
-            .load_preset(presets::NOTHING)
+            .load_style(NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(columns.map(str::to_uppercase));
         // Where nobody looks, nothing is wrapped: a pipe wants one row per line.

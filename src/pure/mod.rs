@@ -6,6 +6,7 @@ pub mod files;
 pub mod name;
 pub mod oci;
 pub mod pins;
+pub mod secrets;
 pub mod system;
 pub mod template;
 pub mod text;

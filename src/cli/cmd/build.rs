@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::{Outcome, bundles, print, print_json, progress, report, session, tell};
+use crate::edge::store::export::{Target, export};
 use crate::edge::store::{Trust, put_bundle};
-use crate::edge::store::export::export;
+use crate::pure::oci::RefName;
 
 const AFTER_HELP: &str = "\
 The digest is printed last; alone, when the output is no terminal. The same project gives the same digest on every machine.
@@ -46,11 +47,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     progress.say("writing the store");
     let store = bundles::open_store(global)?;
     let name = bundles::ref_name(&opened, &host)?;
-    let written = put_bundle(&store, &sealed, &[], &name, Trust::Size)
+    let written = put_bundle(&store, &sealed, &[], &name, Trust::Content)
         .map_err(|error| CliError::failed(&error))?;
     if let Some(out) = &args.out {
         progress.say("exporting");
-        export(&store, digest, &host, out).map_err(|error| CliError::failed(&error))?;
+        let package = sealed
+            .package_index(&[])
+            .map_err(|error| CliError::failed(&error))?;
+        let tag = host
+            .as_str()
+            .parse::<RefName>()
+            .map_err(|error| CliError::failed(&error))?;
+        export(&store, &package.root, &tag, &Target::of(out))
+            .map_err(|error| CliError::failed(&error))?;
     }
     progress.finish();
     if args.json {
@@ -70,8 +79,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let person = std::io::stdout().is_terminal();
     if !global.quiet {
         tell(&report::draw(&opened.diagnostics, &opened.sources));
-        let what = if written.is_nothing() { "unchanged" } else { "built" };
-        tell(&format!("{what} {host}: {services} services, {images} images, {files} files\n"));
+        let what = if written.is_nothing() {
+            "unchanged"
+        } else {
+            "built"
+        };
+        tell(&format!(
+            "{what} {host}: {services} services, {images} images, {files} files\n"
+        ));
         if let Some(out) = &args.out {
             tell(&format!("exported to {}\n", out.display()));
         }

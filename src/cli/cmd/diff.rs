@@ -37,7 +37,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let (old, new) = match &args.to {
-        Some(to) => (bundles::resolve(&args.from, global)?, bundles::resolve(to, global)?),
+        Some(to) => (
+            bundles::resolve(&args.from, global)?,
+            bundles::resolve(to, global)?,
+        ),
         None => (
             bundles::last_build(&args.from, global)?,
             bundles::resolve(&args.from, global)?,
@@ -107,7 +110,9 @@ fn draw(found: &Diff, summary: bool) -> String {
         });
     }
     section("Secrets", secrets, &mut text, |_, _| ());
-    section("Files", files, &mut text, |change, text| file(change, summary, text));
+    section("Files", files, &mut text, |change, text| {
+        file(change, summary, text)
+    });
     text
 }
 
@@ -138,7 +143,11 @@ fn fields(changes: &[FieldChange], text: &mut String) {
     for FieldChange { path, old, new } in changes {
         text.push_str(&format!("      {path}: "));
         match (old, new) {
-            (Some(old), Some(new)) => text.push_str(&format!("{RED}{}{RED:#} → {GREEN}{}{GREEN:#}\n", plain(old), plain(new))),
+            (Some(old), Some(new)) => text.push_str(&format!(
+                "{RED}{}{RED:#} → {GREEN}{}{GREEN:#}\n",
+                plain(old),
+                plain(new)
+            )),
             (Some(old), None) => text.push_str(&format!("{RED}{}{RED:#} removed\n", plain(old))),
             (None, Some(new)) => text.push_str(&format!("{GREEN}{}{GREEN:#}\n", plain(new))),
             (None, None) => text.push('\n'),
@@ -147,7 +156,9 @@ fn fields(changes: &[FieldChange], text: &mut String) {
 }
 
 fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn file(change: &Change<FileChange>, summary: bool, text: &mut String) {

@@ -31,10 +31,18 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let plan = plan_gc(&store).map_err(failed)?;
     let (kept, kept_bytes) = (plan.kept, plan.kept_bytes);
     let (verb, blobs, bytes) = if args.dry_run {
-        ("would remove", plan.blobs.len() + plan.temporaries.len(), plan.bytes())
+        (
+            "would remove",
+            plan.blobs.len() + plan.temporaries.len(),
+            plan.bytes(),
+        )
     } else {
         let collected = store.collect(plan).map_err(failed)?;
-        ("removed", collected.blobs + collected.temporaries, collected.bytes)
+        (
+            "removed",
+            collected.blobs + collected.temporaries,
+            collected.bytes,
+        )
     };
     if args.json {
         print_json(&json!({

@@ -1,6 +1,13 @@
 //! One file per command: its arguments, its help, a thin run.
 
+pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod gc;
+pub(crate) mod graph;
+pub mod secret;
+pub(crate) mod show;
+pub(crate) mod verify;
 
 use super::Outcome;
 use super::args::{Cli, Command};
@@ -9,5 +16,12 @@ use super::error::CliError;
 pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Build(args) => build::run(args, &cli.global),
+        Command::Show(args) => show::run(args, &cli.global),
+        Command::Diff(args) => diff::run(args, &cli.global),
+        Command::Graph(args) => graph::run(args, &cli.global),
+        Command::Gc(args) => gc::run(args, &cli.global),
+        Command::Verify(args) => verify::run(args, &cli.global),
+        Command::Secret(args) => secret::run_for(args, &cli.global),
     }
 }

@@ -128,7 +128,10 @@ fn print_file(draft: &Draft, name: &str) -> Result<(), CliError> {
         .iter()
         .find(|part| part.kind == PartKind::File && part.title.as_str() == title);
     let Some(part) = part else {
-        let mut error = CliError::new(Exit::No, format!("there is no file `{name}` in this bundle"));
+        let mut error = CliError::new(
+            Exit::No,
+            format!("there is no file `{name}` in this bundle"),
+        );
         let names = draft
             .parts
             .iter()
@@ -157,7 +160,10 @@ fn word(json: &Json, key: &str) -> String {
         Json::Bool(false) => "no".to_owned(),
         Json::Array(items) => items
             .iter()
-            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .map(|item| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned)
+            })
             .collect::<Vec<_>>()
             .join(", "),
         other => other.to_string(),
@@ -167,7 +173,15 @@ fn word(json: &Json, key: &str) -> String {
 fn table(draft: &Draft, section: Section) -> Table {
     match section {
         Section::Services => {
-            let mut table = Table::new(["service", "image", "networks", "published", "memory", "cpus", "user"]);
+            let mut table = Table::new([
+                "service",
+                "image",
+                "networks",
+                "published",
+                "memory",
+                "cpus",
+                "user",
+            ]);
             for (name, service) in facts(draft, "service") {
                 table.row([
                     name.clone(),
@@ -213,7 +227,12 @@ fn table(draft: &Draft, section: Section) -> Table {
                     (_, _, Json::String(file)) => format!("file {file}"),
                     _ => "-".to_owned(),
                 };
-                table.row([name.clone(), word(route, "domains"), word(route, "path"), to]);
+                table.row([
+                    name.clone(),
+                    word(route, "domains"),
+                    word(route, "path"),
+                    to,
+                ]);
             }
             table
         }
@@ -224,7 +243,11 @@ fn table(draft: &Draft, section: Section) -> Table {
                 table.row([
                     name.clone(),
                     format!("{}/{}", hole["port"], word(hole, "protocol")),
-                    if from.is_empty() { "everybody".to_owned() } else { from },
+                    if from.is_empty() {
+                        "everybody".to_owned()
+                    } else {
+                        from
+                    },
                     word(hole, "limit"),
                     word(hole, "module"),
                 ]);
@@ -267,7 +290,9 @@ fn table(draft: &Draft, section: Section) -> Table {
             let mut table = Table::new(["backup", "when", "kept", "what"]);
             for (name, backup) in facts(draft, "backup") {
                 let what = match (&backup["dump"], &backup["volume"]) {
-                    (Json::Object(dump), _) => format!("dump of {}", dump["service"].as_str().unwrap_or_default()),
+                    (Json::Object(dump), _) => {
+                        format!("dump of {}", dump["service"].as_str().unwrap_or_default())
+                    }
                     (_, Json::String(volume)) => format!("volume {volume}"),
                     _ => word(backup, "paths"),
                 };
@@ -282,7 +307,11 @@ fn table(draft: &Draft, section: Section) -> Table {
         }
         Section::Secrets => {
             let mut table = Table::new(["secret", "ciphertext"]);
-            for part in draft.parts.iter().filter(|part| part.kind == PartKind::Secret) {
+            for part in draft
+                .parts
+                .iter()
+                .filter(|part| part.kind == PartKind::Secret)
+            {
                 let title = part.title.as_str();
                 table.row([
                     title.strip_prefix("secrets/").unwrap_or(title).to_owned(),
@@ -301,11 +330,19 @@ fn published(service: &Json) -> String {
         .flatten()
         .map(|port| {
             let protocol = word(port, "protocol");
-            let bind = if port["public"] == Json::Bool(true) { "public " } else { "" };
+            let bind = if port["public"] == Json::Bool(true) {
+                "public "
+            } else {
+                ""
+            };
             format!("{bind}{}/{protocol}", port["host"])
         })
         .collect();
-    if ports.is_empty() { "-".to_owned() } else { ports.join(", ") }
+    if ports.is_empty() {
+        "-".to_owned()
+    } else {
+        ports.join(", ")
+    }
 }
 
 /// A path with its digest cut to twelve digits, which are enough for a person.

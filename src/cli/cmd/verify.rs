@@ -4,7 +4,7 @@ use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::table::amount;
 use crate::cli::{Outcome, bundles, print, print_json};
-use crate::edge::store::verify::{Found, verify};
+use crate::edge::store::{Found, verify};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -48,21 +48,44 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             if by.is_empty() {
                 "nobody needs it".to_owned()
             } else {
-                format!("needed by {}", by.iter().cloned().collect::<Vec<_>>().join(", "))
+                format!(
+                    "needed by {}",
+                    by.iter().cloned().collect::<Vec<_>>().join(", ")
+                )
             }
         };
         for bad in &report.bad {
-            text.push_str(&format!("damaged {}\n  {}\n  {}\n  {}\n", bad.expected, bad.location, why(&bad.found), needed(&bad.needed_by)));
+            text.push_str(&format!(
+                "damaged {}\n  {}\n  {}\n  {}\n",
+                bad.expected,
+                bad.location,
+                why(&bad.found),
+                needed(&bad.needed_by)
+            ));
         }
         for missing in &report.missing {
-            text.push_str(&format!("missing {}\n  {}\n", missing.digest, needed(&missing.needed_by)));
+            text.push_str(&format!(
+                "missing {}\n  {}\n",
+                missing.digest,
+                needed(&missing.needed_by)
+            ));
         }
-        text.push_str(&format!("checked {} blobs, {}: ", report.checked, amount(report.bytes)));
+        text.push_str(&format!(
+            "checked {} blobs, {}: ",
+            report.checked,
+            amount(report.bytes)
+        ));
         text.push_str(&match (report.bad.len(), report.missing.len()) {
             (0, 0) => "intact\n".to_owned(),
-            (bad, missing) => format!("{bad} damaged, {missing} missing\nbuild the hosts again to repair what is needed\n"),
+            (bad, missing) => format!(
+                "{bad} damaged, {missing} missing\nbuild the hosts again to repair what is needed\n"
+            ),
         });
         print(&text)?;
     }
-    Ok(if report.is_intact() { Outcome::Done } else { Outcome::No })
+    Ok(if report.is_intact() {
+        Outcome::Done
+    } else {
+        Outcome::No
+    })
 }

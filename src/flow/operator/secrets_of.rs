@@ -6,7 +6,9 @@ use super::evaluate::Opened;
 use crate::pure::config::from_text::project::utf8;
 use crate::pure::config::host::HostFile;
 use crate::pure::name::{HostName, SecretName};
-use crate::pure::secrets::{Chain, Declaration, Layer, Recipient, Sealed, SecretsFile, WantedBy, check};
+use crate::pure::secrets::{
+    Chain, Declaration, Layer, Recipient, Sealed, SecretsFile, WantedBy, check,
+};
 use crate::pure::system::System;
 use crate::pure::system::facts::HOST;
 use crate::pure::text::Diagnostics;
@@ -37,20 +39,33 @@ pub fn files(chain: &[HostFile], opened: &mut Opened) -> Vec<(HostName, SecretsF
         .iter()
         .filter_map(|host| {
             let path = path(&host.name);
-            let text = utf8(&path, opened.text.get(&path)?, &mut opened.sources, &mut opened.diagnostics)?;
-            let file = SecretsFile::read(&mut opened.sources, &path, text, &mut opened.diagnostics)?;
+            let text = utf8(
+                &path,
+                opened.text.get(&path)?,
+                &mut opened.sources,
+                &mut opened.diagnostics,
+            )?;
+            let file =
+                SecretsFile::read(&mut opened.sources, &path, text, &mut opened.diagnostics)?;
             Some((host.name.clone(), file))
         })
         .collect()
 }
 
 /// The ciphertext of every declared secret, checked without any key; what is missing or wrong is in the diagnostics.
-pub(super) fn read(chain: &[HostFile], system: &System, opened: &mut Opened) -> BTreeMap<SecretName, Sealed> {
+pub(super) fn read(
+    chain: &[HostFile],
+    system: &System,
+    opened: &mut Opened,
+) -> BTreeMap<SecretName, Sealed> {
     let declared = declarations(system, &mut opened.diagnostics);
     let files = files(chain, opened);
     let secrets = Chain {
         host: &system.host.name,
-        layers: files.iter().map(|(host, file)| Layer { host, file }).collect(),
+        layers: files
+            .iter()
+            .map(|(host, file)| Layer { host, file })
+            .collect(),
     };
     let host_key = system
         .host

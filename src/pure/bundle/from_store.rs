@@ -15,7 +15,10 @@ use crate::pure::oci::{Link, ManifestError, canonical, media};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError<E: std::error::Error + 'static> {
     #[error("a blob of the bundle {bundle} cannot be read: {source}")]
-    Read { bundle: BundleDigest, source: E },
+    Read {
+        bundle: BundleDigest,
+        source: Box<E>,
+    },
     #[error("the blob {expected} is not what its name says: its bytes have the digest {found}")]
     Digest {
         expected: BlobDigest,
@@ -107,7 +110,7 @@ impl Opened {
         let mut get = |blob: BlobDigest, size: Option<u64>| {
             let bytes = read(blob, size).map_err(|source| OpenError::Read {
                 bundle: digest,
-                source,
+                source: Box::new(source),
             })?;
             let found = bytes.len() as u64;
             if let Some(expected) = size.filter(|size| *size != found) {

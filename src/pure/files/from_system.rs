@@ -6,6 +6,7 @@ use handlebars::Context;
 use serde_json::{Map, Value as Json, json};
 
 use super::compose;
+use super::firewall::{Family, Firewall};
 use super::parse_check;
 use super::place::{Place, RenderedFile, content_path, sealed_path};
 use super::resolve::Paths;
@@ -14,6 +15,7 @@ use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::name::{BlobDigest, SecretName};
 use crate::pure::system::System;
 use crate::pure::system::facts::{Fact, HOST};
+use crate::pure::system::service::Service;
 use crate::pure::template::helpers::{MARK, placeholders};
 use crate::pure::template::{Engine, TemplateProblem};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
@@ -266,6 +268,50 @@ impl Rendering<'_> {
         let bytes = compose.into_bytes();
         let path = content_path(BlobDigest::of(&bytes), "0:0", "0644", "compose.yaml");
         self.generated("forge/compose.yaml", Place::Content { path }, "0644", bytes);
+        self.firewall(&services);
+    }
+
+    /// UFW's own files, and the blocks that make Docker's published ports obey it. A host without an entry keeps its firewall.
+    fn firewall(&mut self, services: &[Service]) {
+        if self.system.firewall.is_empty() {
+            return;
+        }
+        let firewall = match Firewall::new(&self.system.firewall, services) {
+            Ok(firewall) => firewall,
+            Err(error) => {
+                self.diagnostics
+                    .push(Diagnostic::error(codes::INVALID_OUTPUT, error.to_string()));
+                return;
+            }
+        };
+        for (family, user, after) in [
+            (Family::V4, "user.rules", "after.rules"),
+            (Family::V6, "user6.rules", "after6.rules"),
+        ] {
+            let path = format!("/etc/ufw/{user}");
+            self.generated(
+                &format!("forge/{user}"),
+                Place::Managed { path },
+                "0640",
+                firewall.user_rules(family).into_bytes(),
+            );
+            let path = format!("/etc/ufw/{after}");
+            self.generated(
+                &format!("forge/{after}"),
+                Place::Block { path },
+                "0640",
+                firewall.after_block(family).into_bytes(),
+            );
+            let live = firewall.live_chain(family).into_bytes();
+            let name = format!("live-{after}");
+            let path = content_path(BlobDigest::of(&live), "0:0", "0644", &name);
+            self.generated(
+                &format!("forge/{name}"),
+                Place::Content { path },
+                "0644",
+                live,
+            );
+        }
     }
 
     /// The bytes of a file or unit: a template run, or a source as it is.

@@ -57,7 +57,12 @@ impl Resolve for Paths<'_> {
     }
 
     fn secret(&self, service: &Service, name: &SecretName) -> Option<String> {
-        let ciphertext = *self.ciphertexts.get(name)?;
+        // A missing value has been reported; the rest is rendered all the same, to report everything at once.
+        let ciphertext = self
+            .ciphertexts
+            .get(name)
+            .copied()
+            .unwrap_or_else(|| BlobDigest::of(""));
         let owner = service.user.clone().unwrap_or_else(|| "0:0".to_owned());
         let path = sealed_path(
             None,

@@ -55,18 +55,19 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// A text that is there already keeps its id, so that a mistake in a file that two hosts share is one mistake.
+    /// The id of a text. The same text of the same path has one id, however often it is read (several hosts may extend one), so that
+    /// a mistake in it is one mistake.
     pub fn add(&mut self, path: impl Into<String>, text: impl Into<String>) -> SourceId {
         let (path, text) = (path.into(), text.into());
         let known = self
             .all
             .iter()
             .position(|source| source.path == path && source.text == text);
-        let id = SourceId(u32::try_from(known.unwrap_or(self.all.len())).unwrap_or(u32::MAX));
-        if known.is_none() {
+        let index = known.unwrap_or_else(|| {
             self.all.push(Source { path, text });
-        }
-        id
+            self.all.len() - 1
+        });
+        SourceId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     pub fn get(&self, id: SourceId) -> &Source {
