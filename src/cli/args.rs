@@ -83,4 +83,5 @@ pub(crate) enum ColorChoice {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Check(cmd::check::Args),
+    Explain(cmd::explain::Args),
 }

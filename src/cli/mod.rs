@@ -4,6 +4,7 @@
 mod args;
 mod cmd;
 mod error;
+mod layout;
 mod report;
 mod session;
 

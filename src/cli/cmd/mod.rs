@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help, a thin run.
 
 pub(crate) mod check;
+pub(crate) mod explain;
 
 use super::Outcome;
 use super::args::{Cli, Command};
@@ -9,5 +10,6 @@ use super::error::CliError;
 pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Explain(args) => explain::run(args, &cli.global),
     }
 }

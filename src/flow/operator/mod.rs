@@ -1,3 +1,4 @@
 //! What runs on the laptop.
 
 pub mod evaluate;
+pub mod explain;

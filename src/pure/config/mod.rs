@@ -11,5 +11,6 @@ pub mod image;
 pub mod module;
 pub mod node;
 pub mod project;
+pub mod reference;
 pub mod units;
 pub mod value;
