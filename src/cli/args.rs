@@ -84,4 +84,5 @@ pub(crate) enum ColorChoice {
 pub(crate) enum Command {
     Check(cmd::check::Args),
     Explain(cmd::explain::Args),
+    Module(cmd::module::Args),
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod explain;
+pub(crate) mod module;
 
 use super::Outcome;
 use super::args::{Cli, Command};
@@ -11,5 +12,6 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),
+        Command::Module(args) => module::run(args, &cli.global),
     }
 }

@@ -12,5 +12,6 @@ pub mod module;
 pub mod node;
 pub mod project;
 pub mod reference;
+pub mod sheet;
 pub mod units;
 pub mod value;
