@@ -85,4 +85,5 @@ pub(crate) enum Command {
     Check(cmd::check::Args),
     Explain(cmd::explain::Args),
     Module(cmd::module::Args),
+    Schema(cmd::schema::Args),
 }

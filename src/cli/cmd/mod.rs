@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod module;
+pub(crate) mod schema;
 
 use super::Outcome;
 use super::args::{Cli, Command};
@@ -13,5 +14,6 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
+        Command::Schema(args) => schema::run(args, &cli.global),
     }
 }
