@@ -86,4 +86,5 @@ pub(crate) enum Command {
     Explain(cmd::explain::Args),
     Module(cmd::module::Args),
     Schema(cmd::schema::Args),
+    Completions(cmd::completions::Args),
 }

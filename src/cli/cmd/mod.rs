@@ -1,6 +1,7 @@
 //! One file per command: its arguments, its help, a thin run.
 
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod explain;
 pub(crate) mod module;
 pub(crate) mod schema;
@@ -12,6 +13,7 @@ use super::error::CliError;
 pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Completions(args) => completions::run(args),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
         Command::Schema(args) => schema::run(args, &cli.global),
