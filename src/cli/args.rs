@@ -82,6 +82,7 @@ pub(crate) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Init(cmd::init::Args),
     Check(cmd::check::Args),
     Explain(cmd::explain::Args),
     Module(cmd::module::Args),

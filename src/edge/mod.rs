@@ -2,4 +2,5 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod catalogue;
+pub mod new_project;
 pub mod project;

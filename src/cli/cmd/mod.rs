@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
+pub(crate) mod init;
 pub(crate) mod module;
 pub(crate) mod schema;
 
@@ -15,6 +16,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Check(args) => check::run(args, &cli.global),
         Command::Completions(args) => completions::run(args),
         Command::Explain(args) => explain::run(args, &cli.global),
+        Command::Init(args) => init::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
         Command::Schema(args) => schema::run(args, &cli.global),
     }
