@@ -324,7 +324,7 @@ MODULE [..]FROM [..]ENABLED ON [..]SUMMARY
 db [..] project    one, two    A database
 ...
 users [..] catalogue  -           Accounts: [..]
-
+...
 "#]])
         .stderr_eq("");
     forge(dir.path())

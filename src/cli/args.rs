@@ -88,4 +88,10 @@ pub(crate) enum Command {
     Module(cmd::module::Args),
     Schema(cmd::schema::Args),
     Completions(cmd::completions::Args),
+    Build(cmd::build::Args),
+    Show(cmd::show::Args),
+    Diff(cmd::diff::Args),
+    Gc(cmd::gc::Args),
+    Verify(cmd::verify::Args),
+    Secret(cmd::secret::Args),
 }

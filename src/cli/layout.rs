@@ -3,14 +3,11 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+use super::table::terminal_width;
+
 /// Wider lines than this are hard to read, however wide the terminal is.
 const WIDEST_PROSE: usize = 100;
 const PROSE_ELSEWHERE: usize = 80;
-
-/// The width of the terminal that the results go to; none if they go to a file or a pipe.
-fn terminal_width() -> Option<u16> {
-    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
-}
 
 pub(crate) fn prose_width() -> usize {
     terminal_width().map_or(PROSE_ELSEWHERE, |width| {

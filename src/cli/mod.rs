@@ -2,11 +2,14 @@
 #![allow(clippy::disallowed_methods)]
 
 mod args;
-mod cmd;
+mod bundles;
+pub mod cmd;
 mod error;
 mod layout;
+mod progress;
 mod report;
 mod session;
+mod table;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -73,6 +76,17 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::failed(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::failed(&error))
         }

@@ -4,6 +4,7 @@ use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::{report, tell};
 use crate::edge::{catalogue, project};
+use crate::flow::operator::build::Drafted;
 use crate::flow::operator::evaluate::{Evaluated, Opened};
 use crate::pure::config::from_text::project::SETTINGS;
 use crate::pure::config::project::{ProjectText, TextFile};
@@ -51,9 +52,19 @@ pub(crate) fn host_name(text: &str) -> Result<HostName, CliError> {
 
 /// Evaluates one host, or reports all mistakes and says how many.
 pub(crate) fn evaluate(opened: &mut Opened, name: &HostName) -> Result<Evaluated, CliError> {
-    let evaluated = opened.evaluate(name);
-    match evaluated {
+    match opened.evaluate(name) {
         Some(evaluated) if !opened.diagnostics.has_errors() => Ok(evaluated),
+        _ => Err(refuse(
+            opened,
+            &format!("host `{name}` cannot be evaluated"),
+        )),
+    }
+}
+
+/// Evaluates and renders one host, or reports all mistakes and says how many.
+pub(crate) fn draft(opened: &mut Opened, name: &HostName) -> Result<Drafted, CliError> {
+    match opened.draft(name) {
+        Some(drafted) if !opened.diagnostics.has_errors() => Ok(drafted),
         _ => Err(refuse(opened, &format!("host `{name}` cannot be built"))),
     }
 }

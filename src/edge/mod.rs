@@ -1,6 +1,13 @@
 //! The world: disk, processes, randomness, editors; one narrow port each, the real adapter beside its double.
 #![allow(clippy::disallowed_methods)]
 
+pub mod age;
 pub mod catalogue;
+pub mod disk;
+pub mod editor;
 pub mod new_project;
 pub mod project;
+pub mod random;
+pub mod secrets_file;
+pub mod store;
+pub mod terminal;

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     };
     for name in &names {
         let name = session::host_name(name)?;
-        opened.evaluate(&name);
+        opened.draft(&name);
     }
     if args.json {
         print_json(&report::to_json(&opened.diagnostics, &opened.sources))?;

@@ -1,11 +1,17 @@
 //! One file per command: its arguments, its help, a thin run.
 
+pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod gc;
 pub(crate) mod init;
 pub(crate) mod module;
 pub(crate) mod schema;
+pub mod secret;
+pub(crate) mod show;
+pub(crate) mod verify;
 
 use super::Outcome;
 use super::args::{Cli, Command};
@@ -19,5 +25,11 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Init(args) => init::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
         Command::Schema(args) => schema::run(args, &cli.global),
+        Command::Build(args) => build::run(args, &cli.global),
+        Command::Show(args) => show::run(args, &cli.global),
+        Command::Diff(args) => diff::run(args, &cli.global),
+        Command::Gc(args) => gc::run(args, &cli.global),
+        Command::Verify(args) => verify::run(args, &cli.global),
+        Command::Secret(args) => secret::run_for(args, &cli.global),
     }
 }

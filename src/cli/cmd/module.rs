@@ -196,6 +196,7 @@ fn list_of_host(host: &str, json: bool, opened: &mut Opened) -> Result<(), CliEr
         project,
         sources,
         diagnostics,
+        ..
     } = &mut *opened;
     let Some(chain) = read_host(&name, text, &project.language, sources, diagnostics) else {
         return Err(session::refuse(

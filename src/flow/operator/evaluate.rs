@@ -4,6 +4,7 @@ use crate::pure::config::from_text::project;
 use crate::pure::config::host::HostFile;
 use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::name::HostName;
+use crate::pure::pins::{self, Pins};
 use crate::pure::system::{System, from_config};
 use crate::pure::text::{Diagnostics, Sources};
 
@@ -12,6 +13,7 @@ use crate::pure::text::{Diagnostics, Sources};
 pub struct Opened {
     pub text: ProjectText,
     pub project: Project,
+    pub pins: Pins,
     pub sources: Sources,
     pub diagnostics: Diagnostics,
 }
@@ -29,9 +31,11 @@ impl Opened {
         let mut sources = Sources::default();
         let mut diagnostics = Diagnostics::default();
         let project = project::read(&text, &mut sources, &mut diagnostics);
+        let pins = pins::read(&text, &project, &mut sources, &mut diagnostics);
         Self {
             text,
             project,
+            pins,
             sources,
             diagnostics,
         }
@@ -46,7 +50,8 @@ impl Opened {
             &mut self.sources,
             &mut self.diagnostics,
         )?;
-        let system = from_config::evaluate(&self.project, &chain, &mut self.diagnostics)?;
+        let system =
+            from_config::evaluate(&self.project, &self.pins, &chain, &mut self.diagnostics)?;
         Some(Evaluated { system, chain })
     }
 }

@@ -28,6 +28,7 @@ pub fn explain(
     let Opened {
         text,
         project,
+        pins,
         sources,
         diagnostics,
     } = opened;
@@ -54,7 +55,7 @@ pub fn explain(
     }
     if let Some(kind) = kind {
         // A host with mistakes has no contributions; the answer about the module stands all the same.
-        match from_config::evaluate(project, &chain, diagnostics) {
+        match from_config::evaluate(project, pins, &chain, diagnostics) {
             Some(system) if rest.is_empty() => {
                 answers.push(Explanation::Kind(explain::kind(&system, &kind.name)));
             }

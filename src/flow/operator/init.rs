@@ -71,7 +71,7 @@ pub fn public_keys(text: &str) -> Result<Vec<String>, KeyError> {
     Ok(keys)
 }
 
-/// The files of a project with one host. It has been evaluated: `forge check` finds no mistake in it.
+/// The files of a project with one host. It has been built, but not stored: `forge check` finds no mistake in it.
 pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
     let files: BTreeMap<String, String> = [
         (
@@ -96,7 +96,7 @@ pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
     };
     catalogue::add_below(&mut text);
     let mut opened = Opened::read(text);
-    opened.evaluate(&wishes.host);
+    opened.draft(&wishes.host);
     if opened.diagnostics.has_errors() {
         return Err(PlanError::Refused(Box::new(opened)));
     }

@@ -1,5 +1,8 @@
 //! What runs on the laptop.
 
+pub mod build;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
+pub mod secret;
+pub mod secrets_of;

@@ -7,7 +7,6 @@ use super::from_text::language::Language;
 use super::image::Image;
 use super::module::{Kind, Module};
 use crate::pure::name::{ImageName, ModuleName};
-use crate::pure::pins::Pins;
 
 /// Every file of a project, by its path relative to the project, and the catalogue below it: a module or image of the project hides the one of
 /// the same name in the catalogue altogether.
@@ -60,7 +59,6 @@ pub struct Project {
     pub language: Language,
     pub modules: BTreeMap<ModuleName, Module>,
     pub images: BTreeMap<ImageName, Image>,
-    pub pins: Pins,
     /// The built-in kinds and those that modules declare.
     pub kinds: BTreeMap<String, Kind>,
 }

@@ -6,7 +6,7 @@ use handlebars::Context;
 use serde_json::{Map, Value as Json, json};
 
 use super::compose;
-use super::firewall;
+use super::firewall::{Family, Firewall};
 use super::parse_check;
 use super::place::{Place, RenderedFile, content_path, sealed_path};
 use super::resolve::Paths;
@@ -15,6 +15,7 @@ use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::name::{BlobDigest, SecretName};
 use crate::pure::system::System;
 use crate::pure::system::facts::{Fact, HOST};
+use crate::pure::system::service::Service;
 use crate::pure::template::helpers::{MARK, placeholders};
 use crate::pure::template::{Engine, TemplateProblem};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
@@ -83,7 +84,12 @@ fn base_context(system: &System, project: &Project) -> Json {
     let mut modules: Map<String, Json> = project
         .modules
         .keys()
-        .map(|name| (name.to_string(), json!(system.modules.contains_key(name.as_str()))))
+        .map(|name| {
+            (
+                name.to_string(),
+                json!(system.modules.contains_key(name.as_str())),
+            )
+        })
         .collect();
     modules.insert(HOST.to_owned(), json!(true));
     json!({
@@ -112,8 +118,15 @@ struct Rendering<'a> {
 
 impl Rendering<'_> {
     fn file(&mut self, fact: &Fact) {
-        let Some(bytes) = self.content(fact) else { return };
-        let base = fact.name.rsplit('/').next().unwrap_or(&fact.name).to_owned();
+        let Some(bytes) = self.content(fact) else {
+            return;
+        };
+        let base = fact
+            .name
+            .rsplit('/')
+            .next()
+            .unwrap_or(&fact.name)
+            .to_owned();
         let Ok(rendered) = std::str::from_utf8(&bytes) else {
             // Only a `source` may hold other bytes than text, and those embed nothing.
             self.add(fact, bytes, BTreeSet::new(), &base);
@@ -129,7 +142,10 @@ impl Rendering<'_> {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::UNKNOWN_REFERENCE,
-                        format!("{} embeds the secret `{name}`, which does not exist", fact.subject()),
+                        format!(
+                            "{} embeds the secret `{name}`, which does not exist",
+                            fact.subject()
+                        ),
                     )
                     .at(fact.at, "")
                     .suggest(name.as_str(), self.system.facts.names("secret")),
@@ -143,12 +159,19 @@ impl Rendering<'_> {
         let owner = fact.value.str("owner").unwrap_or("0:0").to_owned();
         let mode = fact.value.str("mode").unwrap_or("0644").to_owned();
         let digest = BlobDigest::of(&bytes);
-        let place = match fact.value.get("path").map(|path| (path.as_str().unwrap_or_default().to_owned(), path.at)) {
+        let place = match fact
+            .value
+            .get("path")
+            .map(|path| (path.as_str().unwrap_or_default().to_owned(), path.at))
+        {
             Some((path, at)) if !secrets.is_empty() && !path.starts_with("/run/") => {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::SECRET_AT_REST,
-                        format!("{} embeds a secret and would stand at {path}", fact.subject()),
+                        format!(
+                            "{} embeds a secret and would stand at {path}",
+                            fact.subject()
+                        ),
                     )
                     .at(at, "on a disk")
                     .help("choose a path below /run, or leave `path` away and mount the file"),
@@ -185,17 +208,27 @@ impl Rendering<'_> {
     }
 
     fn unit(&mut self, fact: &Fact) {
-        let Some(bytes) = self.content(fact) else { return };
+        let Some(bytes) = self.content(fact) else {
+            return;
+        };
         if String::from_utf8_lossy(&bytes).contains(MARK) {
             self.diagnostics.push(
-                Diagnostic::error(codes::SECRET_AT_REST, format!("{} embeds a secret", fact.subject()))
-                    .at(fact.at, "units stand on a disk")
-                    .help("put the secret into a `[[file]]` below /run and let the unit read it"),
+                Diagnostic::error(
+                    codes::SECRET_AT_REST,
+                    format!("{} embeds a secret", fact.subject()),
+                )
+                .at(fact.at, "units stand on a disk")
+                .help("put the secret into a `[[file]]` below /run and let the unit read it"),
             );
             return;
         }
         let path = format!("/etc/systemd/system/{}", fact.name);
-        self.generated(&format!("unit/{}", fact.name), Place::Managed { path }, "0644", bytes);
+        self.generated(
+            &format!("unit/{}", fact.name),
+            Place::Managed { path },
+            "0644",
+            bytes,
+        );
     }
 
     fn generated(&mut self, name: &str, place: Place, mode: &str, bytes: Vec<u8>) {
@@ -220,21 +253,64 @@ impl Rendering<'_> {
         }
         let services: Vec<_> = self.system.services.values().cloned().collect();
         let paths = Paths::new(self.system, &self.rendered.files, self.ciphertexts);
-        let compose = compose::render(&services, &self.system.networks, &paths);
+        let compose = match compose::render(&services, &self.system.networks, &paths) {
+            Ok(compose) => compose,
+            // A checked system renders; a mistake of forge's own is told like any other.
+            Err(error) => {
+                self.diagnostics.push(Diagnostic::error(
+                    codes::INVALID_OUTPUT,
+                    format!("compose.yaml cannot be rendered: {error}"),
+                ));
+                return;
+            }
+        };
         self.rendered.secrets = paths.secret_files();
         let bytes = compose.into_bytes();
         let path = content_path(BlobDigest::of(&bytes), "0:0", "0644", "compose.yaml");
         self.generated("forge/compose.yaml", Place::Content { path }, "0644", bytes);
+        self.firewall(&services);
+    }
+
+    /// UFW's own files, and the blocks that make Docker's published ports obey it. A host without an entry keeps its firewall.
+    fn firewall(&mut self, services: &[Service]) {
         if self.system.firewall.is_empty() {
             return;
         }
-        for file in firewall::render(&self.system.firewall, &services) {
-            let place = if file.block {
-                Place::Block { path: file.path }
-            } else {
-                Place::Managed { path: file.path }
-            };
-            self.generated(&format!("forge/{}", file.name), place, "0640", file.text.into_bytes());
+        let firewall = match Firewall::new(&self.system.firewall, services) {
+            Ok(firewall) => firewall,
+            Err(error) => {
+                self.diagnostics
+                    .push(Diagnostic::error(codes::INVALID_OUTPUT, error.to_string()));
+                return;
+            }
+        };
+        for (family, user, after) in [
+            (Family::V4, "user.rules", "after.rules"),
+            (Family::V6, "user6.rules", "after6.rules"),
+        ] {
+            let path = format!("/etc/ufw/{user}");
+            self.generated(
+                &format!("forge/{user}"),
+                Place::Managed { path },
+                "0640",
+                firewall.user_rules(family).into_bytes(),
+            );
+            let path = format!("/etc/ufw/{after}");
+            self.generated(
+                &format!("forge/{after}"),
+                Place::Block { path },
+                "0640",
+                firewall.after_block(family).into_bytes(),
+            );
+            let live = firewall.live_chain(family).into_bytes();
+            let name = format!("live-{after}");
+            let path = content_path(BlobDigest::of(&live), "0:0", "0644", &name);
+            self.generated(
+                &format!("forge/{name}"),
+                Place::Content { path },
+                "0644",
+                live,
+            );
         }
     }
 
@@ -279,13 +355,23 @@ impl Rendering<'_> {
         self.run(fact, &template, Some(id), value.at)
     }
 
-    fn run(&mut self, fact: &Fact, template: &str, source: Option<SourceId>, at: Span) -> Option<Vec<u8>> {
+    fn run(
+        &mut self,
+        fact: &Fact,
+        template: &str,
+        source: Option<SourceId>,
+        at: Span,
+    ) -> Option<Vec<u8>> {
         if template.contains(MARK) {
             self.reserved(fact, at);
             return None;
         }
         if let Json::Object(data) = self.context.data_mut() {
-            let options = self.system.modules.get(&fact.module).map_or_else(|| json!({}), |options| options.to_json());
+            let options = self
+                .system
+                .modules
+                .get(&fact.module)
+                .map_or_else(|| json!({}), |options| options.to_json());
             data.insert("options".to_owned(), options);
             match &fact.each {
                 Some(each) => data.insert("each".to_owned(), each.clone()),
@@ -300,7 +386,13 @@ impl Rendering<'_> {
                     Some(id) => diagnostic
                         .at(place_in(self.sources, id, problem.line, problem.column), "")
                         .also(at, format!("for {}", fact.subject())),
-                    None => diagnostic.at(at, format!("in this text, line {}, column {}", problem.line, problem.column)),
+                    None => diagnostic.at(
+                        at,
+                        format!(
+                            "in this text, line {}, column {}",
+                            problem.line, problem.column
+                        ),
+                    ),
                 });
                 None
             }
@@ -309,9 +401,12 @@ impl Rendering<'_> {
 
     fn reserved(&mut self, fact: &Fact, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error(codes::RESERVED_TEXT, format!("{} holds `{MARK}` itself", fact.subject()))
-                .at(at, "")
-                .help("write `{{secret \"NAME\"}}`"),
+            Diagnostic::error(
+                codes::RESERVED_TEXT,
+                format!("{} holds `{MARK}` itself", fact.subject()),
+            )
+            .at(at, "")
+            .help("write `{{secret \"NAME\"}}`"),
         );
     }
 
@@ -323,11 +418,17 @@ impl Rendering<'_> {
             .and_then(parse_check::Format::of_word)
             .unwrap_or_else(|| parse_check::Format::of_name(base));
         if let Err(problem) = parse_check::check(format, rendered) {
-            let id = self.sources.add(format!("<rendered>/{}", fact.name), rendered);
+            let id = self
+                .sources
+                .add(format!("<rendered>/{}", fact.name), rendered);
             self.diagnostics.push(
                 Diagnostic::error(
                     codes::INVALID_OUTPUT,
-                    format!("{} is rendered to invalid {format}: {}", fact.subject(), problem.message),
+                    format!(
+                        "{} is rendered to invalid {format}: {}",
+                        fact.subject(),
+                        problem.message
+                    ),
                 )
                 .at(place_in(self.sources, id, problem.line, problem.column), "")
                 .also(fact.at, "made here"),

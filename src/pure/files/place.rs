@@ -11,11 +11,6 @@ use crate::pure::name::{BlobDigest, SecretName};
 pub const FILES: &str = "/var/lib/forge/files";
 /// Secrets and files that embed them: tmpfs, root only.
 pub const SECRETS: &str = "/run/forge/secrets";
-/// Where a container finds the secrets that it is given alone.
-pub const IN_CONTAINER: &str = "/run/secrets";
-/// The data of volumes.
-pub const VOLUMES: &str = "/var/lib/forge/volumes";
-
 /// One file of a system, byte for byte.
 #[derive(Clone, Debug)]
 pub struct RenderedFile {
@@ -65,7 +60,11 @@ pub fn content_path(digest: BlobDigest, owner: &str, mode: &str, base: &str) -> 
     if owner == DEFAULT_OWNER && mode == DEFAULT_MODE {
         format!("{FILES}/{}/{base}", digest.hex())
     } else {
-        format!("{FILES}/{}/{}-{mode}/{base}", digest.hex(), owner.replace(':', "-"))
+        format!(
+            "{FILES}/{}/{}-{mode}/{base}",
+            digest.hex(),
+            owner.replace(':', "-")
+        )
     }
 }
 
@@ -95,10 +94,14 @@ mod tests {
     fn paths_change_with_what_they_stand_for() {
         let (a, b) = (BlobDigest::of("a"), BlobDigest::of("b"));
         let name: SecretName = "x".parse().unwrap();
-        let path = |template, secret| sealed_path(Some(template), &[(&name, secret)], "0:0", "0400", "f");
+        let path =
+            |template, secret| sealed_path(Some(template), &[(&name, secret)], "0:0", "0400", "f");
         assert_eq!(path(a, b), path(a, b));
         assert_ne!(path(a, b), path(b, b));
         assert_ne!(path(a, b), path(a, a));
-        assert_ne!(content_path(a, "0:0", "0644", "f"), content_path(a, "70:70", "0644", "f"));
+        assert_ne!(
+            content_path(a, "0:0", "0644", "f"),
+            content_path(a, "70:70", "0644", "f")
+        );
     }
 }

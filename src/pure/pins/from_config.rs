@@ -1,13 +1,46 @@
 use super::{Pin, Pins, VERSION};
 use crate::pure::config::decode::{decode_fields, missing_key, unknown_key};
 use crate::pure::config::from_text::language::Language;
+use crate::pure::config::from_text::project::add_source;
 use crate::pure::config::node::{NodeKind, parse};
+use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::config::value::Value;
 use crate::pure::name::{ImageName, ManifestDigest};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
 
-/// Reads a lock. What cannot be read is reported and left out.
+const LOCK: &str = "forge.lock";
+
+/// The pins of a project: of its lock, if it has one.
 pub fn read(
+    text: &ProjectText,
+    project: &Project,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) -> Pins {
+    let Some(file) = text.get(LOCK) else {
+        return Pins::default();
+    };
+    let Some(id) = add_source(LOCK, file, sources, diagnostics) else {
+        return Pins::default();
+    };
+    let pins = read_lock(id, &project.language, sources, diagnostics);
+    for (name, pin) in &pins.all {
+        if !project.images.contains_key(name) {
+            diagnostics.push(
+                Diagnostic::warning(
+                    codes::UNUSED_PIN,
+                    format!("the lock pins `{name}`, which is no image"),
+                )
+                .at(pin.at, "")
+                .help("remove the entry"),
+            );
+        }
+    }
+    pins
+}
+
+/// Reads a lock. What cannot be read is reported and left out.
+fn read_lock(
     id: SourceId,
     language: &Language,
     sources: &Sources,

@@ -13,6 +13,7 @@ use crate::pure::config::project::Project;
 use crate::pure::config::units::parse_size;
 use crate::pure::config::value::Value;
 use crate::pure::name::{ImageName, ServiceName};
+use crate::pure::secrets::Recipient;
 use crate::pure::text::{Code, Diagnostic, Diagnostics, codes};
 
 /// Something that breaks a rule, and what would have to be named to allow it.
@@ -64,6 +65,7 @@ pub(super) fn check(
     check_images(images, project, &mut violations);
     check_volumes(facts, modules, project, &mut violations);
     check_firewall(facts, &mut violations);
+    check_users(facts, diagnostics);
     apply(violations, allows, diagnostics);
 }
 
@@ -336,6 +338,31 @@ fn check_volumes(
                 });
             }
             _ => {}
+        }
+    }
+}
+
+/// The example key opens the host to whoever has read forge's repository. No allowance helps: it is a warning until it is gone.
+fn check_users(facts: &Facts, diagnostics: &mut Diagnostics) {
+    for user in facts.of("user") {
+        for key in user.value.list("keys") {
+            let example = key
+                .as_str()
+                .and_then(|text| text.parse::<Recipient>().ok())
+                .is_some_and(|key| key.is_example());
+            if example {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        codes::EXAMPLE_KEY,
+                        format!("everybody can log in as `{}`", user.name),
+                    )
+                    .at(
+                        key.at,
+                        "the example key that comes with forge: its private half is public",
+                    )
+                    .help("put your own key here: the line in ~/.ssh/id_ed25519.pub"),
+                );
+            }
         }
     }
 }

@@ -55,13 +55,19 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// The id of a text. The same text of the same path has one id, however often it is read (several hosts may extend one), so that
+    /// a mistake in it is one mistake.
     pub fn add(&mut self, path: impl Into<String>, text: impl Into<String>) -> SourceId {
-        let id = SourceId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        self.all.push(Source {
-            path: path.into(),
-            text: text.into(),
+        let (path, text) = (path.into(), text.into());
+        let known = self
+            .all
+            .iter()
+            .position(|source| source.path == path && source.text == text);
+        let index = known.unwrap_or_else(|| {
+            self.all.push(Source { path, text });
+            self.all.len() - 1
         });
-        id
+        SourceId(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
     pub fn get(&self, id: SourceId) -> &Source {

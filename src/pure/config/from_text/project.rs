@@ -8,28 +8,14 @@ use crate::pure::config::node::parse;
 use crate::pure::config::project::{Project, ProjectText, TextFile};
 use crate::pure::config::value::Value;
 use crate::pure::name::HostName;
-use crate::pure::pins;
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
 
 pub const SETTINGS: &str = "forge.toml";
-pub const LOCK: &str = "forge.lock";
 
 /// The text of a file, if it is UTF-8 without NUL; reports it otherwise.
-pub fn add_source(
-    path: &str,
-    file: &TextFile,
-    sources: &mut Sources,
-    diagnostics: &mut Diagnostics,
-) -> Option<SourceId> {
+pub fn utf8<'a>(path: &str, file: &'a TextFile, diagnostics: &mut Diagnostics) -> Option<&'a str> {
     match std::str::from_utf8(&file.bytes) {
-        Ok(text) if !text.contains('\0') && u32::try_from(text.len()).is_ok() => {
-            let shown = if file.embedded {
-                format!("<catalogue>/{path}")
-            } else {
-                path.to_owned()
-            };
-            Some(sources.add(shown, text))
-        }
+        Ok(text) if !text.contains('\0') && u32::try_from(text.len()).is_ok() => Some(text),
         _ => {
             diagnostics.push(Diagnostic::error(
                 codes::NOT_UTF8,
@@ -38,6 +24,22 @@ pub fn add_source(
             None
         }
     }
+}
+
+/// Adds the text of a file to the sources; reports it if it is none.
+pub fn add_source(
+    path: &str,
+    file: &TextFile,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) -> Option<SourceId> {
+    let text = utf8(path, file, diagnostics)?;
+    let shown = if file.embedded {
+        format!("<catalogue>/{path}")
+    } else {
+        path.to_owned()
+    };
+    Some(sources.add(shown, text))
 }
 
 /// Reads everything of a project that does not belong to one host.
@@ -91,23 +93,6 @@ pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnos
                 }
             }
             Err(error) => bad_folder(&error, id, diagnostics),
-        }
-    }
-    if let Some(file) = text.get(LOCK)
-        && let Some(id) = add_source(LOCK, file, sources, diagnostics)
-    {
-        project.pins = pins::read(id, &language, sources, diagnostics);
-        for (name, pin) in &project.pins.all {
-            if !project.images.contains_key(name) {
-                diagnostics.push(
-                    Diagnostic::warning(
-                        codes::UNUSED_PIN,
-                        format!("the lock pins `{name}`, which is no image"),
-                    )
-                    .at(pin.at, "")
-                    .help("remove the entry"),
-                );
-            }
         }
     }
     project.language = language;

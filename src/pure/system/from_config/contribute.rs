@@ -332,14 +332,10 @@ impl Evaluation<'_> {
                 .parse::<SecretName>()
                 .err()
                 .map(|error| error.to_string()),
-            "network" => match name.parse::<NetworkName>() {
-                // The bridge is called `fg-NAME`, and Linux takes 15 characters (IFNAMSIZ).
-                Ok(_) if name.len() > 12 => Some(format!(
-                    "`{name}` is longer than 12 characters, the most for a network"
-                )),
-                Ok(_) => None,
-                Err(error) => Some(error.to_string()),
-            },
+            "network" => name
+                .parse::<NetworkName>()
+                .err()
+                .map(|error| error.to_string()),
             "file" if name.contains('/') => {
                 Some(format!("`{name}` holds a `/`: a file's name has no folder"))
             }

@@ -22,17 +22,19 @@ use crate::pure::config::host::HostFile;
 use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
 use crate::pure::name::HostName;
+use crate::pure::pins::Pins;
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 use layers::Merged;
 
 /// Evaluates one host. `None`, with diagnostics, when anything is wrong with it.
 pub fn evaluate(
     project: &Project,
+    pins: &Pins,
     chain: &[HostFile],
     diagnostics: &mut Diagnostics,
 ) -> Option<System> {
     let mut found = Diagnostics::default();
-    let system = evaluate_into(project, chain, &mut found);
+    let system = evaluate_into(project, pins, chain, &mut found);
     let failed = found.has_errors();
     diagnostics.extend(found);
     system.filter(|_| !failed)
@@ -40,6 +42,7 @@ pub fn evaluate(
 
 fn evaluate_into(
     project: &Project,
+    pins: &Pins,
     chain: &[HostFile],
     diagnostics: &mut Diagnostics,
 ) -> Option<System> {
@@ -59,7 +62,7 @@ fn evaluate_into(
     owners::check(&facts, &services, diagnostics);
     links::check_order(&facts, &services, diagnostics);
     links::check_networks(&facts, &services, &modules, project, diagnostics);
-    let images = pin_images(&facts, project, diagnostics);
+    let images = pin_images(&facts, project, pins, diagnostics);
     policy::check(
         &facts,
         &services,
@@ -209,6 +212,7 @@ fn enabled_modules(
 fn pin_images(
     facts: &super::facts::Facts,
     project: &Project,
+    pins: &Pins,
     diagnostics: &mut Diagnostics,
 ) -> BTreeMap<crate::pure::name::ImageName, PinnedImage> {
     let mut pinned = BTreeMap::new();
@@ -222,7 +226,7 @@ fn pin_images(
         if pinned.contains_key(&image.name) {
             continue;
         }
-        if let Some(pin) = pin(image, value.at, project, diagnostics) {
+        if let Some(pin) = pin(image, value.at, pins, diagnostics) {
             pinned.insert(image.name.clone(), pin);
         }
     }
@@ -232,10 +236,10 @@ fn pin_images(
 fn pin(
     image: &crate::pure::config::image::Image,
     used_at: Span,
-    project: &Project,
+    pins: &Pins,
     diagnostics: &mut Diagnostics,
 ) -> Option<PinnedImage> {
-    let Some(pin) = project.pins.all.get(&image.name) else {
+    let Some(pin) = pins.all.get(&image.name) else {
         diagnostics.push(
             Diagnostic::error(codes::UNPINNED, format!("image `{}` is not in forge.lock", image.name))
                 .at(used_at, "used here")

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::pure::template::Engine;
 
 const HOSTILE: &[&str] = &[
     "",
@@ -75,7 +76,9 @@ fn data(x: Json) -> Context {
 #[track_caller]
 fn good(template: &str, wanted: &str) {
     assert_eq!(
-        render(&registry(), template, &data(Json::Null)).as_deref(),
+        Engine::default()
+            .render(template, &data(Json::Null))
+            .as_deref(),
         Ok(wanted),
         "{template}"
     );
@@ -83,7 +86,9 @@ fn good(template: &str, wanted: &str) {
 
 #[track_caller]
 fn bad(template: &str, line: usize, column: usize, message: &str) -> TemplateProblem {
-    let problem = render(&registry(), template, &data(Json::Null)).expect_err(template);
+    let problem = Engine::default()
+        .render(template, &data(Json::Null))
+        .expect_err(template);
     assert!(problem.message.contains(message), "{template}: {problem}");
     assert_eq!(
         (problem.line, problem.column),
@@ -94,7 +99,9 @@ fn bad(template: &str, line: usize, column: usize, message: &str) -> TemplatePro
 }
 
 fn with(template: &str, x: impl Into<Json>) -> String {
-    render(&registry(), template, &data(x.into())).unwrap_or_else(|problem| panic!("{problem}"))
+    Engine::default()
+        .render(template, &data(x.into()))
+        .unwrap_or_else(|problem| panic!("{problem}"))
 }
 
 #[test]
@@ -162,7 +169,9 @@ fn only_the_contract_can_be_called() {
 
 #[test]
 fn syntax_errors_have_a_place() {
-    let problem = render(&registry(), "a\n{{#if x}}\n", &data(Json::Null)).expect_err("open block");
+    let problem = Engine::default()
+        .render("a\n{{#if x}}\n", &data(Json::Null))
+        .expect_err("open block");
     assert!(problem.line >= 2, "{problem}");
     bad("a\n{{#if x}}{{/each}}", 2, 10, "closing");
 }
@@ -181,7 +190,9 @@ fn wrong_arguments() {
         "{{secret 1}}",
         "{{secret \"a\" quote=\"json\"}}",
     ] {
-        let problem = render(&registry(), template, &data(Json::Null)).expect_err(template);
+        let problem = Engine::default()
+            .render(template, &data(Json::Null))
+            .expect_err(template);
         assert!(
             problem.message.contains("wrong arguments") || problem.message.contains("not defined"),
             "{template}: {problem}"
@@ -365,7 +376,11 @@ fn json_yaml_and_toml_read_back() {
         "null null {\"k\":\"v\",\"l\":2} {k: v, l: 2} { k = \"v\", l = 2 }",
     );
     bad("{{toml options.absent}}", 1, 1, "absent");
-    assert!(render(&registry(), "{{toml x}}", &data(json!(u64::MAX))).is_err());
+    assert!(
+        Engine::default()
+            .render("{{toml x}}", &data(json!(u64::MAX)))
+            .is_err()
+    );
 }
 
 #[test]
@@ -387,7 +402,11 @@ fn shell_words() {
             Some(vec!["a".to_owned(), (*text).to_owned(), "b".to_owned()])
         );
     }
-    assert!(render(&registry(), "{{sh x}}", &data(json!("\0"))).is_err());
+    assert!(
+        Engine::default()
+            .render("{{sh x}}", &data(json!("\0")))
+            .is_err()
+    );
     bad("{{sh options.list}}", 1, 1, "not a list");
 }
 
@@ -410,7 +429,11 @@ fn systemd_words() {
     for text in HOSTILE {
         assert!(!with("{{systemd x}}", *text).contains(['\n', '\r', '\u{1b}']));
     }
-    assert!(render(&registry(), "{{systemd x}}", &data(json!("\0"))).is_err());
+    assert!(
+        Engine::default()
+            .render("{{systemd x}}", &data(json!("\0")))
+            .is_err()
+    );
 }
 
 #[test]
@@ -462,7 +485,7 @@ fn secrets() {
 proptest! {
     #[test]
     fn no_template_panics(template in "[{}#/a-z\"'() .@>*!~|\\\\\n]{0,24}") {
-        let _ = render(&registry(), &template, &data(Json::Null));
+        let _ = Engine::default().render(&template, &data(Json::Null));
     }
 
     #[test]

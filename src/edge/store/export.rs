@@ -1,0 +1,361 @@
+//! A bundle on its own: an OCI image layout, in a folder or in a `.tar`, that any OCI tool reads.
+//!
+//! The content depends on what is exported and on nothing else; the bytes of a `.tar` too.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Blob, DiskStore, Options, Store, StoreError, Trust, reach};
+use crate::edge::disk::{DiskError, Folder};
+use crate::pure::bundle::system_manifest;
+use crate::pure::name::BlobDigest;
+use crate::pure::oci::layout::{Entries, Entry, INDEX_FILE, LAYOUT, LAYOUT_FILE};
+use crate::pure::oci::tar::{Mode, TarError, Writer};
+use crate::pure::oci::{Link, ManifestError, RefName};
+
+/// Where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+impl Target {
+    /// An archive if the path ends in `.tar`, else a folder.
+    pub fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(extension) if extension == "tar" => Self::Archive(path.to_owned()),
+            _ => Self::Folder(path.to_owned()),
+        }
+    }
+}
+
+/// Why a bundle was not exported. The target is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{} is not replaced: {why}; name another place, or remove it", path.display())]
+    Refused { path: PathBuf, why: &'static str },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("{}: {source}", path.display())]
+    Archive { path: PathBuf, source: TarError },
+    #[error("the list of entries cannot be written: {0}")]
+    Encode(#[from] ManifestError),
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exported {
+    pub blobs: usize,
+    /// Of the blobs.
+    pub bytes: u64,
+}
+
+/// Writes what `root` needs, under one name. The target appears whole or not at all: what is there (an empty folder, or an earlier
+/// export) is replaced by one rename. A crash can leave a folder or file beside it, whose name starts with `.` and ends with
+/// `.forge-tmp`.
+///
+/// # Errors
+/// [`ExportError::Refused`] if something is there that is no export of forge; [`StoreError::Missing`] and [`StoreError::Corrupt`] if
+/// the store does not have all of it.
+pub fn export(
+    store: &dyn Store,
+    root: &Link,
+    name: &RefName,
+    target: &Target,
+) -> Result<Exported, ExportError> {
+    // Writes nothing: it keeps the collector away.
+    let _guard = store.begin(Trust::Size)?;
+    let content = Content::of(store, root, name)?;
+    match target {
+        Target::Folder(path) => to_folder(&content, path)?,
+        Target::Archive(path) => to_archive(&content, path)?,
+    }
+    Ok(Exported {
+        blobs: content.blobs.len(),
+        bytes: content.blobs.iter().map(|(_, size)| size).sum(),
+    })
+}
+
+/// What is to be written, the blobs in ascending order.
+struct Content<'a> {
+    store: &'a dyn Store,
+    blobs: Vec<(BlobDigest, u64)>,
+    index: Vec<u8>,
+}
+
+impl<'a> Content<'a> {
+    fn of(store: &'a dyn Store, root: &Link, name: &RefName) -> Result<Self, ExportError> {
+        let entry = Entry {
+            name: Some(name.to_string()),
+            link: root.clone(),
+        };
+        let (needs, broken) = reach::walk(store, &[entry]);
+        if let Some(broken) = broken.into_iter().next() {
+            return Err(broken.error.into());
+        }
+        let mut blobs = Vec::with_capacity(needs.len());
+        for digest in needs.into_keys() {
+            let size = store.size(digest)?.ok_or_else(|| StoreError::Missing {
+                digest,
+                location: store.location(digest),
+            })?;
+            blobs.push((digest, size));
+        }
+        let mut entries = Entries::default();
+        entries.set(name, root)?;
+        Ok(Self {
+            store,
+            blobs,
+            index: entries.encode()?,
+        })
+    }
+}
+
+/// Removed when it is dropped, unless it has been given its place.
+struct Scratch {
+    folder: Folder,
+    name: String,
+}
+
+impl Scratch {
+    /// A name beside the target, and the target's own.
+    fn beside(target: &Path) -> Result<(Self, &OsStr), ExportError> {
+        let name = target.file_name().ok_or_else(|| ExportError::Refused {
+            path: target.to_owned(),
+            why: "it has no name of its own",
+        })?;
+        let parent = target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let scratch = Self {
+            folder: Folder::create(parent)?,
+            name: format!(
+                ".{}.{}.forge-tmp",
+                name.to_string_lossy(),
+                std::process::id()
+            ),
+        };
+        // Left over by a process of the same number.
+        scratch.remove();
+        Ok((scratch, name))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    fn remove(&self) {
+        let path = self.path();
+        // What cannot be removed has a telling name, and does no harm.
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn to_folder(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
+    let found = look(path)?;
+    check_folder(path, found)?;
+    let (scratch, name) = Scratch::beside(path)?;
+    let root = scratch.folder.enter_or_create(&scratch.name)?;
+    let blobs = root.enter_or_create("blobs")?.enter_or_create("sha256")?;
+    for (digest, _) in &content.blobs {
+        let mut blob = content.store.open(*digest)?;
+        write(&blobs, &digest.hex(), &mut blob)?;
+    }
+    write(&root, INDEX_FILE, &mut content.index.as_slice())?;
+    write(&root, LAYOUT_FILE, &mut &*LAYOUT)?;
+    // One sync for contents and names: the folder gets its place only when all of it is on the disk.
+    root.sync_filesystem()?;
+
+    let ours = OsStr::new(&scratch.name);
+    let parent = &scratch.folder;
+    if found == At::Folder && !parent.exchange(ours, name)? {
+        // A file system without an exchange: for a moment nothing is there, and then the new one.
+        let old = format!("{}-old", scratch.name);
+        parent.rename(name, OsStr::new(&old))?;
+        parent.rename(ours, name)?;
+        let _ = fs::remove_dir_all(parent.path().join(old));
+    } else if found != At::Folder {
+        parent.rename(ours, name)?;
+    }
+    parent.sync()?;
+    Ok(())
+}
+
+fn write(folder: &Folder, name: &str, from: &mut dyn io::Read) -> Result<(), ExportError> {
+    let mut file = folder.temporary()?;
+    io::copy(from, &mut file).map_err(|source| DiskError {
+        operation: "write",
+        path: folder.path().join(name),
+        source,
+    })?;
+    Ok(file.rename_into(folder, name)?)
+}
+
+fn to_archive(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
+    let found = look(path)?;
+    check_archive(path, found)?;
+    let (scratch, name) = Scratch::beside(path)?;
+    let root = scratch.folder.enter_or_create(&scratch.name)?;
+    let mut file = root.temporary()?;
+    pack(content, io::BufWriter::with_capacity(256 * 1024, &mut file)).map_err(|error| {
+        match error {
+            // A damaged blob says where it is; that it was found while packing is no help.
+            PackError::Tar(TarError::Write { source, .. }) if Blob::is_damage(&source) => {
+                ExportError::Disk(DiskError {
+                    operation: "export",
+                    path: path.to_owned(),
+                    source,
+                })
+            }
+            PackError::Tar(source) => ExportError::Archive {
+                path: path.to_owned(),
+                source,
+            },
+            PackError::Store(error) => error.into(),
+        }
+    })?;
+    file.sync()?;
+    let name = name.to_str().ok_or_else(|| ExportError::Refused {
+        path: path.to_owned(),
+        why: "its name is not UTF-8",
+    })?;
+    file.rename_into(&scratch.folder, name)?;
+    scratch.folder.sync()?;
+    Ok(())
+}
+
+enum PackError {
+    Store(StoreError),
+    Tar(TarError),
+}
+
+fn pack(content: &Content<'_>, to: impl io::Write) -> Result<(), PackError> {
+    let mut tar = Writer::new(to);
+    tar.folder("blobs").map_err(PackError::Tar)?;
+    tar.folder("blobs/sha256").map_err(PackError::Tar)?;
+    for (digest, size) in &content.blobs {
+        let blob = content.store.open(*digest).map_err(PackError::Store)?;
+        let path = format!("blobs/sha256/{}", digest.hex());
+        tar.file(&path, Mode::Plain, *size, blob)
+            .map_err(PackError::Tar)?;
+    }
+    for (name, bytes) in [
+        (INDEX_FILE, content.index.as_slice()),
+        (LAYOUT_FILE, LAYOUT),
+    ] {
+        tar.file(name, Mode::Plain, bytes.len() as u64, bytes)
+            .map_err(PackError::Tar)?;
+    }
+    let mut to = tar.finish().map_err(PackError::Tar)?;
+    to.flush().map_err(|source| {
+        PackError::Tar(TarError::Write {
+            path: "the end".to_owned(),
+            source,
+        })
+    })
+}
+
+/// What is at the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Nothing,
+    Folder,
+    File(u64),
+    Other,
+}
+
+fn look(path: &Path) -> Result<At, DiskError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(At::Folder),
+        Ok(metadata) if metadata.is_file() => Ok(At::File(metadata.len())),
+        Ok(_) => Ok(At::Other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(At::Nothing),
+        Err(source) => Err(DiskError {
+            operation: "look at",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn check_folder(path: &Path, found: At) -> Result<(), ExportError> {
+    let refuse = |why| {
+        Err(ExportError::Refused {
+            path: path.to_owned(),
+            why,
+        })
+    };
+    match found {
+        At::Nothing => return Ok(()),
+        At::Folder => {}
+        At::File(_) => return refuse("a file is there, and a folder is to be written"),
+        At::Other => return refuse("something is there that is neither a folder nor a file"),
+    }
+    let names = Folder::open(path)?.names()?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    // A store has more names than these, and so is never replaced by one of its bundles.
+    let known = ["blobs", INDEX_FILE, LAYOUT_FILE];
+    if names
+        .iter()
+        .any(|name| !known.iter().any(|known| name == *known))
+    {
+        return refuse("it holds other files than an OCI image layout does");
+    }
+    let Ok(there) = DiskStore::open_existing(path, Options::default()) else {
+        return refuse("it is not empty, and no OCI image layout");
+    };
+    let there: &dyn Store = &there;
+    let is_bundle = |entry: &Entry| {
+        let read = |link: &Link| there.read(link.digest);
+        matches!(system_manifest(&entry.link, read), Ok(Some(_)))
+    };
+    match there.entries() {
+        Ok(entries) if entries.iter().all(is_bundle) => Ok(()),
+        Ok(_) => refuse("it holds images that are no bundles of forge"),
+        Err(_) => refuse("its `index.json` cannot be read"),
+    }
+}
+
+fn check_archive(path: &Path, found: At) -> Result<(), ExportError> {
+    let refuse = |why| {
+        Err(ExportError::Refused {
+            path: path.to_owned(),
+            why,
+        })
+    };
+    match found {
+        At::Nothing | At::File(0) => Ok(()),
+        At::File(_) if has_layout(path) => Ok(()),
+        At::File(_) => refuse("it is no archive of an OCI image layout"),
+        At::Folder => refuse("a folder is there, and a file is to be written"),
+        At::Other => refuse("something is there that is neither a folder nor a file"),
+    }
+}
+
+fn has_layout(path: &Path) -> bool {
+    let Ok(file) = fs::File::open(path) else {
+        return false;
+    };
+    let mut archive = tar::Archive::new(file);
+    let Ok(mut entries) = archive.entries_with_seek() else {
+        return false;
+    };
+    entries.any(|entry| {
+        let path = entry.as_ref().ok().map(|entry| entry.path_bytes());
+        path.is_some_and(|path| path.strip_prefix(b"./").unwrap_or(&path) == LAYOUT_FILE.as_bytes())
+    })
+}

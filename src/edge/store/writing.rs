@@ -1,0 +1,65 @@
+//! What both stores do with the content that they are given.
+
+use std::io::{self, Read, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use super::StoreError;
+use crate::pure::name::BlobDigest;
+
+/// Why content was not copied.
+pub(super) enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies at most `limit` bytes and gives their digest, their number, and whether there were more.
+pub(super) fn copy_hashed(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    limit: u64,
+) -> Result<(BlobDigest, u64, bool), CopyError> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut copied = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CopyError::Read(error)),
+        };
+        let wanted = usize::try_from(limit - copied)
+            .unwrap_or(usize::MAX)
+            .min(count);
+        hasher.update(&buffer[..wanted]);
+        to.write_all(&buffer[..wanted]).map_err(CopyError::Write)?;
+        copied += wanted as u64;
+        if count == 0 || wanted < count {
+            return Ok((BlobDigest::from_hasher(hasher), copied, wanted < count));
+        }
+    }
+}
+
+/// Copies what must have this digest and this size.
+pub(super) fn copy_checked(
+    digest: BlobDigest,
+    size: u64,
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    failed: impl FnOnce(io::Error) -> StoreError,
+) -> Result<(), StoreError> {
+    let (found, found_size, more) = copy_hashed(from, to, size).map_err(|error| match error {
+        CopyError::Read(source) => StoreError::Source { digest, source },
+        CopyError::Write(source) => failed(source),
+    })?;
+    if found == digest && found_size == size && !more {
+        return Ok(());
+    }
+    Err(StoreError::NotAsNamed {
+        expected: digest,
+        expected_size: size,
+        found,
+        found_size,
+        more,
+    })
+}
