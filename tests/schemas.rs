@@ -293,6 +293,13 @@ fn wrong_files_are_not_valid() {
 }
 
 #[test]
+fn the_lock_has_the_version_that_forge_reads() {
+    let schema = schema(FileKind::Lock, &opened().project);
+    let version = schema.pointer("/properties/version/const").unwrap();
+    assert_eq!(version, forge::pure::pins::VERSION);
+}
+
+#[test]
 fn options_bring_their_docs_and_defaults() {
     let schema = schema(FileKind::Host, &opened().project);
     let option = |path: &str| -> &Json {

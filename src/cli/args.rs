@@ -91,6 +91,7 @@ pub(crate) enum Command {
     Build(cmd::build::Args),
     Show(cmd::show::Args),
     Diff(cmd::diff::Args),
+    Graph(cmd::graph::Args),
     Gc(cmd::gc::Args),
     Verify(cmd::verify::Args),
     Secret(cmd::secret::Args),

@@ -61,13 +61,30 @@ fn draw_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> 
         }
         group = group.element(snippet);
     }
-    for note in &diagnostic.notes {
+    let on = hosts(&diagnostic.hosts);
+    for note in diagnostic.notes.iter().chain(&on) {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
     for help in &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
     renderer.render(&[group])
+}
+
+fn hosts(names: &[String]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let list = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len() {
+        0 => None,
+        1 => Some(format!("on host {list}")),
+        n if n > SHOWN => Some(format!("on hosts {list} and {} more", n - SHOWN)),
+        _ => Some(format!("on hosts {list}")),
+    }
 }
 
 /// One object per diagnostic, with lines and columns from 1.
@@ -96,6 +113,7 @@ pub(crate) fn to_json(diagnostics: &Diagnostics, sources: &Sources) -> Json {
                 "place": diagnostic.primary.as_ref().map(place),
                 "related": diagnostic.others.iter().map(place).collect::<Vec<_>>(),
                 "notes": diagnostic.notes,
+                "hosts": diagnostic.hosts,
                 "help": diagnostic.help,
             })
         })

@@ -43,12 +43,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             .as_ref()
             .and_then(|out| out.extension())
             .is_some_and(|extension| extension == "svg");
-    let text = if picture { svg(&drawn) } else { mermaid(&drawn) };
+    let text = if picture {
+        svg(&drawn)
+    } else {
+        mermaid(&drawn)
+    };
     match &args.out {
         None => print(&text)?,
         Some(out) => {
             std::fs::write(out, &text).map_err(|error| {
-                CliError::new(Exit::Failed, format!("cannot write {}: {error}", out.display()))
+                CliError::new(
+                    Exit::Failed,
+                    format!("cannot write {}: {error}", out.display()),
+                )
             })?;
             if !global.quiet {
                 tell(&format!("wrote {}\n", out.display()));

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod gc;
+pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod module;
 pub(crate) mod schema;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Build(args) => build::run(args, &cli.global),
         Command::Show(args) => show::run(args, &cli.global),
         Command::Diff(args) => diff::run(args, &cli.global),
+        Command::Graph(args) => graph::run(args, &cli.global),
         Command::Gc(args) => gc::run(args, &cli.global),
         Command::Verify(args) => verify::run(args, &cli.global),
         Command::Secret(args) => secret::run_for(args, &cli.global),

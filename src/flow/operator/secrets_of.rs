@@ -39,7 +39,12 @@ pub fn files(chain: &[HostFile], opened: &mut Opened) -> Vec<(HostName, SecretsF
         .iter()
         .filter_map(|host| {
             let path = path(&host.name);
-            let text = utf8(&path, opened.text.get(&path)?, &mut opened.diagnostics)?;
+            let text = utf8(
+                &path,
+                opened.text.get(&path)?,
+                &mut opened.sources,
+                &mut opened.diagnostics,
+            )?;
             let file =
                 SecretsFile::read(&mut opened.sources, &path, text, &mut opened.diagnostics)?;
             Some((host.name.clone(), file))

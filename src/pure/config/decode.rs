@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::field::{Bounds, Field, Fields, Presence, Type};
 use super::node::{Node, NodeKind, Table};
-use super::units::{parse_duration, parse_size};
+use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::value::{Data, Value};
 use crate::pure::name::{ImageName, ServiceName};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
@@ -29,11 +29,29 @@ pub fn decode(node: &Node, ty: &Type, name: &str, diagnostics: &mut Diagnostics)
             let NodeKind::Table(table) = &node.kind else {
                 return mismatch(node, "a table", name, diagnostics);
             };
-            Data::Map(decode_fields(table, fields, node.span, name, diagnostics)?)
+            let place = Place {
+                words: &format!("`{name}`"),
+                prefix: &format!("{name}."),
+            };
+            Data::Map(decode_entries(
+                table,
+                fields,
+                node.span,
+                place,
+                diagnostics,
+            )?)
         }
         _ => Data::Str(decode_text(node, ty, name, diagnostics)?),
     };
     Some(Value::new(node.span, data))
+}
+
+/// How messages call a table and what is in it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    words: &'a str,
+    /// Before the name of each entry.
+    prefix: &'a str,
 }
 
 /// Checks the entries of `table` against `fields`: unknown ones, missing ones, each value. Defaults are filled in and absent
@@ -45,16 +63,30 @@ pub fn decode_fields(
     name: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<BTreeMap<String, Value>> {
+    let place = Place {
+        words: name,
+        prefix: "",
+    };
+    decode_entries(table, fields, at, place, diagnostics)
+}
+
+fn decode_entries(
+    table: &Table,
+    fields: &Fields,
+    at: Span,
+    place: Place<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<BTreeMap<String, Value>> {
     let mut fine = true;
     for (key, entry) in table.iter() {
         if fields.get(key).is_none() {
             fine = false;
-            diagnostics.push(unknown_key(key, entry.key, name, fields.names()));
+            diagnostics.push(unknown_key(key, entry.key, place.words, fields.names()));
         }
     }
     let mut result = BTreeMap::new();
     for field in fields.iter() {
-        match decode_field(table, field, at, name, diagnostics) {
+        match decode_field(table, field, at, place, diagnostics) {
             Some(value) => {
                 result.insert(field.name.clone(), value);
             }
@@ -68,18 +100,23 @@ fn decode_field(
     table: &Table,
     field: &Field,
     at: Span,
-    name: &str,
+    place: Place<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Value> {
     let given = table
         .get(&field.name)
         .filter(|entry| !matches!(entry.value.kind, NodeKind::Null));
     match (given, &field.presence) {
-        (Some(entry), _) => decode(&entry.value, &field.ty, &field.name, diagnostics),
+        (Some(entry), _) => decode(
+            &entry.value,
+            &field.ty,
+            &format!("{}{}", place.prefix, field.name),
+            diagnostics,
+        ),
         (None, Presence::Default(value)) => Some(value.clone()),
         (None, Presence::Optional) => Some(Value::new(at, Data::Null)),
         (None, Presence::Required) => {
-            diagnostics.push(missing_key(&field.name, at, name, Some(field)));
+            diagnostics.push(missing_key(&field.name, at, place.words, Some(field)));
             None
         }
     }
@@ -105,23 +142,28 @@ pub fn missing_key(key: &str, at: Span, place: &str, field: Option<&Field>) -> D
     let diagnostic = Diagnostic::error(codes::MISSING_KEY, format!("{place} lacks `{key}`"))
         .at(at, format!("`{key}` is missing here"));
     match field {
-        Some(field) => diagnostic.help(format!(
-            "add `{key}`, a {}: {}",
-            field.ty.describe(),
-            field.doc
-        )),
+        Some(field) => {
+            diagnostic.help(format!("add `{key}`, {}: {}", field.ty.wanted(), field.doc))
+        }
         None => diagnostic,
     }
 }
 
 fn mismatch<T>(node: &Node, wanted: &str, name: &str, diagnostics: &mut Diagnostics) -> Option<T> {
-    diagnostics.push(
-        Diagnostic::error(
-            codes::WRONG_TYPE,
-            format!("`{name}` wants {wanted} and got {}", node.type_name()),
-        )
-        .at(node.span, format!("{wanted} is wanted")),
-    );
+    let got = match &node.kind {
+        NodeKind::Rendered(text) => format!("{text:?} from the template"),
+        NodeKind::Null => "an absent value".to_owned(),
+        _ => node.type_name().to_owned(),
+    };
+    let mut diagnostic = Diagnostic::error(
+        codes::WRONG_TYPE,
+        format!("`{name}` wants {wanted} and got {got}"),
+    )
+    .at(node.span, format!("{wanted} is wanted"));
+    if matches!(node.kind, NodeKind::Null) {
+        diagnostic = diagnostic.help("leave it away with `when`, or give the option a value");
+    }
+    diagnostics.push(diagnostic);
     None
 }
 
@@ -139,8 +181,24 @@ fn decode_bool(node: &Node, name: &str, diagnostics: &mut Diagnostics) -> Option
         NodeKind::Bool(value) => Some(Data::Bool(*value)),
         NodeKind::Rendered(text) if text == "true" => Some(Data::Bool(true)),
         NodeKind::Rendered(text) if text == "false" => Some(Data::Bool(false)),
+        NodeKind::Str(text) if matches!(text.as_str(), "true" | "false") => {
+            no_quotes(node, text, "`true` or `false`", name, diagnostics);
+            None
+        }
         _ => mismatch(node, "`true` or `false`", name, diagnostics),
     }
+}
+
+fn no_quotes(node: &Node, text: &str, wanted: &str, name: &str, diagnostics: &mut Diagnostics) {
+    let key = name.rsplit('.').next().unwrap_or(name);
+    diagnostics.push(
+        Diagnostic::error(
+            codes::WRONG_TYPE,
+            format!("`{name}` wants {wanted} and got text"),
+        )
+        .at(node.span, "without quotes")
+        .help(format!("write `{key} = {text}`")),
+    );
 }
 
 fn decode_int(
@@ -153,14 +211,7 @@ fn decode_int(
         NodeKind::Int(number) => *number,
         NodeKind::Rendered(text) if text.parse::<i64>().is_ok() => text.parse().ok()?,
         NodeKind::Str(text) if text.parse::<i64>().is_ok() => {
-            diagnostics.push(
-                Diagnostic::error(
-                    codes::WRONG_TYPE,
-                    format!("`{name}` wants a number and got text"),
-                )
-                .at(node.span, "a number has no quotes")
-                .help(format!("write `{name} = {text}`")),
-            );
+            no_quotes(node, text, "a whole number", name, diagnostics);
             return None;
         }
         _ => return mismatch(node, "a whole number", name, diagnostics),
@@ -200,6 +251,10 @@ fn decode_list(
             diagnostics,
         );
     };
+    let items_of = |count: i64| match count {
+        1 => "1 item".to_owned(),
+        n => format!("{n} items"),
+    };
     let values: Vec<Value> = items
         .iter()
         .filter_map(|item| decode(item, of, name, diagnostics))
@@ -207,8 +262,11 @@ fn decode_list(
     if !count.contain(i64::try_from(items.len()).unwrap_or(i64::MAX)) {
         return refuse(
             node,
-            format!("`{name}` has {} items", items.len()),
-            &describe_bounds(count, |n| format!("{n} items")),
+            format!(
+                "`{name}` has {}, which is out of bounds",
+                items_of(i64::try_from(items.len()).unwrap_or(i64::MAX))
+            ),
+            &describe_bounds(count, items_of).replace("must be", "must have"),
             diagnostics,
         );
     }
@@ -219,7 +277,7 @@ fn decode_map(node: &Node, of: &Type, name: &str, diagnostics: &mut Diagnostics)
     let NodeKind::Table(table) = &node.kind else {
         return mismatch(
             node,
-            &format!("a table of {}", of.describe()),
+            &format!("a table whose values are each {}", of.wanted()),
             name,
             diagnostics,
         );
@@ -256,14 +314,7 @@ fn decode_text(
     let text = match &node.kind {
         NodeKind::Str(text) | NodeKind::Rendered(text) => text.clone(),
         _ => {
-            let wanted = match ty {
-                Type::Enum(values) => format!("one of {}", quoted(values)),
-                Type::Size(_) => "a size in quotes, such as \"512MiB\",".to_owned(),
-                Type::Duration(_) => "a duration in quotes, such as \"30s\",".to_owned(),
-                Type::String { .. } | Type::Text => "text in quotes".to_owned(),
-                other => format!("a {} in quotes", other.describe()),
-            };
-            return mismatch(node, &wanted, name, diagnostics);
+            return mismatch(node, &ty.wanted(), name, diagnostics);
         }
     };
     if !matches!(ty, Type::Text)
@@ -308,14 +359,6 @@ fn decode_text(
     }
 }
 
-fn quoted(values: &[String]) -> String {
-    values
-        .iter()
-        .map(|value| format!("`{value}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 struct Refusal {
     code: crate::pure::text::Code,
     what: String,
@@ -347,7 +390,7 @@ fn check_text(text: &str, ty: &Type) -> Result<(), Refusal> {
                     "write a whole number and B, KiB, MiB, GiB or TiB, such as \"512MiB\"",
                 )
             })?;
-            within(bytes, *bounds, |n| format!("{n} bytes"))
+            within(bytes, *bounds, show_size)
         }
         Type::Duration(bounds) => {
             let millis = parse_duration(text).ok_or_else(|| {
@@ -356,7 +399,7 @@ fn check_text(text: &str, ty: &Type) -> Result<(), Refusal> {
                     "write whole numbers and d, h, m, s or ms, such as \"1h30m\"",
                 )
             })?;
-            within(millis, *bounds, |n| format!("{n} ms"))
+            within(millis, *bounds, show_duration)
         }
         Type::Domain if is_domain(text) => Ok(()),
         Type::Domain => Err(refusal(
@@ -384,7 +427,11 @@ fn check_text(text: &str, ty: &Type) -> Result<(), Refusal> {
         Type::Image => text
             .parse::<ImageName>()
             .map(drop)
-            .map_err(|error| refusal(error.to_string(), "")),
+            .map_err(|error| Refusal {
+                code: codes::BAD_NAME,
+                what: "this is no name of an image".to_owned(),
+                help: error.rule().to_owned(),
+            }),
         Type::SshKey => match ssh_key::PublicKey::from_openssh(text) {
             Ok(_) => Ok(()),
             Err(error) => Err(refusal(
@@ -437,10 +484,16 @@ fn check_path(text: &str, absolute: bool) -> Result<(), Refusal> {
     } else {
         Some(text).filter(|text| !text.starts_with('/'))
     };
-    let what = if absolute {
-        "an absolute path is wanted"
+    let (what, help) = if absolute {
+        (
+            "this is no plain absolute path",
+            "write it from `/` on, without `.`, `..`, `//` or a `/` at the end",
+        )
     } else {
-        "a path inside the module's folder is wanted"
+        (
+            "this is no path inside the module's folder",
+            "write it from the module's folder on, without `.`, `..`, `//` or a `/` at either end",
+        )
     };
     let normal = inner.is_some_and(|inner| {
         (absolute && inner.is_empty())
@@ -454,7 +507,7 @@ fn check_path(text: &str, absolute: bool) -> Result<(), Refusal> {
         Err(Refusal {
             code: codes::UNSAFE_PATH,
             what: what.to_owned(),
-            help: "without `.`, `..`, `//` or a `/` at the end".to_owned(),
+            help: help.to_owned(),
         })
     }
 }
@@ -467,7 +520,7 @@ fn check_name(text: &str) -> Result<(), Refusal> {
             part.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && part
                     .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
+                    .all(|c| c.is_ascii_alphanumeric() || "-_.@+".contains(c))
                 && !part.contains("..")
         });
     if fine {

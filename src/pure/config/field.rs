@@ -3,7 +3,7 @@
 //! One language for both, and for the kinds that forge itself knows (`kinds.toml`), so that validation, JSON Schema and the
 //! reference have one source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex_lite::Regex;
 
@@ -88,9 +88,19 @@ pub struct Field {
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     all: BTreeMap<String, Field>,
+    /// Names whose declarations could not be understood: nothing can be said of their use.
+    broken: BTreeSet<String>,
 }
 
 impl Fields {
+    pub fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(name)
+    }
+
+    pub fn any_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
     pub fn get(&self, name: &str) -> Option<&Field> {
         self.all.get(name)
     }
@@ -119,13 +129,17 @@ impl Fields {
                 diagnostics.push(
                     Diagnostic::error(
                         codes::BAD_NAME,
-                        format!("`{name}` cannot be the name of a field"),
+                        format!("`{name}` cannot be the name of an option or field"),
                     )
-                    .at(entry.key, "use a-z, 0-9 and `_`, a letter first"),
+                    .at(entry.key, "")
+                    .help("use a-z, 0-9 and `_`, a letter first, at most 63 characters"),
                 );
             }
-            if let Some(field) = Field::parse(name, entry, diagnostics) {
-                fields.insert(field);
+            match Field::parse(name, entry, diagnostics) {
+                Some(field) => fields.insert(field),
+                None => {
+                    fields.broken.insert(name.to_owned());
+                }
             }
         }
         fields
@@ -156,6 +170,36 @@ impl Type {
             Self::List { .. } => "list",
             Self::Map(_) => "map",
             Self::Table(_) => "table",
+        }
+    }
+
+    /// For sentences: what a value of the type is, with its article.
+    pub fn wanted(&self) -> String {
+        match self {
+            Self::String { .. } => "text in quotes".to_owned(),
+            Self::Text => "text in quotes, of any number of lines".to_owned(),
+            Self::Bool => "`true` or `false`".to_owned(),
+            Self::Int(_) => "a whole number".to_owned(),
+            Self::Port => "a port number".to_owned(),
+            Self::Size(_) => "a size such as \"512MiB\"".to_owned(),
+            Self::Duration(_) => "a duration such as \"30s\"".to_owned(),
+            Self::Domain => "a domain in quotes".to_owned(),
+            Self::Email => "an e-mail address in quotes".to_owned(),
+            Self::Cidr => "an address or network such as \"192.0.2.0/24\"".to_owned(),
+            Self::Path => "an absolute path in quotes".to_owned(),
+            Self::LocalPath => "a path inside the module's folder, in quotes".to_owned(),
+            Self::Name => "a name in quotes".to_owned(),
+            Self::SshKey => "an SSH public key in quotes".to_owned(),
+            Self::Enum(values) => {
+                let values: Vec<String> =
+                    values.iter().map(|value| format!("\"{value}\"")).collect();
+                format!("one of {}", values.join(", "))
+            }
+            Self::Image => "the name of an image".to_owned(),
+            Self::Ref(kind) => format!("the name of a {kind}"),
+            Self::List { of, .. } => format!("a list of {}", of.describe()),
+            Self::Map(of) => format!("a table whose values are each {}", of.wanted()),
+            Self::Table(_) => "a table".to_owned(),
         }
     }
 
@@ -195,6 +239,10 @@ pub(super) const WORDS: [&str; 20] = [
     "table",
 ];
 
+fn types() -> String {
+    format!("the types are {}", WORDS.join(", "))
+}
+
 /// The keys that a declaration may have, whatever its type.
 pub(super) const DECLARATION_KEYS: [&str; 12] = [
     "type", "doc", "default", "optional", "min", "max", "pattern", "values", "of", "to", "fields",
@@ -217,20 +265,33 @@ impl Field {
             return None;
         };
         let doc = match table.get("doc") {
-            Some(doc) => doc.value.as_str().unwrap_or_default().to_owned(),
+            Some(doc) => match doc.value.as_str() {
+                Some(text) => text.to_owned(),
+                None => {
+                    diagnostics.push(wrong(name, "doc", &doc.value, "text in quotes"));
+                    String::new()
+                }
+            },
             None => {
                 diagnostics.push(
                     Diagnostic::error(codes::MISSING_KEY, format!("`{name}` has no `doc`"))
-                        .at(entry.key, "every option and field says what it is for"),
+                        .at(entry.key, "")
+                        .help("add `doc = \"…\"`: every option and field says what it is for"),
                 );
                 String::new()
             }
         };
         let ty = parse_type(name, &entry.value, diagnostics)?;
-        let optional = matches!(
-            table.get("optional").map(|entry| &entry.value.kind),
-            Some(NodeKind::Bool(true))
-        );
+        let optional = match table.get("optional").map(|entry| &entry.value) {
+            None => false,
+            Some(node) => match node.kind {
+                NodeKind::Bool(value) => value,
+                _ => {
+                    diagnostics.push(wrong(name, "optional", node, "`true` or `false`"));
+                    true
+                }
+            },
+        };
         let presence = match table.get("default") {
             Some(default) if optional => {
                 diagnostics.push(
@@ -238,7 +299,8 @@ impl Field {
                         codes::BAD_DECLARATION,
                         format!("`{name}` is optional and has a default"),
                     )
-                    .at(default.key, "with a default it is never absent"),
+                    .at(default.key, "with a default it is never absent")
+                    .help("remove `default` or `optional`"),
                 );
                 Presence::Optional
             }
@@ -248,7 +310,8 @@ impl Field {
                 for diagnostic in found.iter() {
                     let mut diagnostic = diagnostic.clone();
                     diagnostic.code = codes::BAD_DEFAULT;
-                    diagnostic.message = format!("the default of `{name}`: {}", diagnostic.message);
+                    diagnostic.message =
+                        format!("in the default of `{name}`: {}", diagnostic.message);
                     diagnostics.push(diagnostic);
                 }
                 Presence::Default(value.unwrap_or(Value::new(default.value.span, Data::Null)))
@@ -275,47 +338,45 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
             Some(entry) => match entry.value.as_str() {
                 Some(word) => (word, entry.value.span, table),
                 None => {
-                    diagnostics.push(wrong(name, &entry.value, "the name of a type is wanted"));
+                    diagnostics.push(
+                        wrong(name, "type", &entry.value, "the name of a type").help(types()),
+                    );
                     return None;
                 }
             },
             None => {
-                diagnostics.push(
-                    Diagnostic::error(
-                        codes::MISSING_KEY,
-                        format!("the declaration of `{name}` has no `type`"),
-                    )
-                    .at(node.span, "")
-                    .help(format!("types: {}", WORDS.join(", "))),
-                );
+                // A misspelt `type` is one mistake and not two.
+                if !unknown_keys(name, table, diagnostics) {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            codes::MISSING_KEY,
+                            format!("the declaration of `{name}` has no `type`"),
+                        )
+                        .at(node.span, "")
+                        .help(types()),
+                    );
+                }
                 return None;
             }
         },
         _ => {
-            diagnostics.push(wrong(name, node, "a type is wanted"));
+            diagnostics.push(wrong(name, "of", node, "a type").help(types()));
             return None;
         }
     };
+    unknown_keys(name, table, diagnostics);
     for (key, entry) in table.iter() {
-        if !DECLARATION_KEYS.contains(&key) {
-            diagnostics.push(
-                Diagnostic::error(
-                    codes::UNKNOWN_KEY,
-                    format!("unknown key `{key}` in the declaration of `{name}`"),
-                )
-                .at(entry.key, "")
-                .suggest(key, DECLARATION_KEYS),
-            );
-        } else if let Some(only) = only_for(key)
+        if let Some(only) = only_for(key)
             && !only.contains(&word)
             && WORDS.contains(&word)
         {
             diagnostics.push(
                 Diagnostic::error(
                     codes::BAD_DECLARATION,
-                    format!("`{key}` means nothing for a {word}"),
+                    format!("`{key}` of `{name}` means nothing for the type `{word}`"),
                 )
-                .at(entry.key, format!("only for {}", only.join(", "))),
+                .at(entry.key, format!("only for {}", only.join(", ")))
+                .help(format!("remove `{key}`, or change the type")),
             );
         }
     }
@@ -326,7 +387,7 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
             diagnostics.push(
                 Diagnostic::error(
                     codes::BAD_DECLARATION,
-                    format!("`{name}` is a {word} of what?"),
+                    format!("`{name}` does not say what the {word} consists of"),
                 )
                 .at(word_span, "")
                 .help("add `of = \"string\"`, or another type"),
@@ -357,9 +418,12 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
             Some(kind) => Type::Ref(kind.to_owned()),
             None => {
                 diagnostics.push(
-                    Diagnostic::error(codes::BAD_DECLARATION, format!("`{name}` refers to what?"))
-                        .at(word_span, "")
-                        .help("add `to = \"service\"`, or another kind of contribution"),
+                    Diagnostic::error(
+                        codes::BAD_DECLARATION,
+                        format!("`{name}` does not say what it refers to"),
+                    )
+                    .at(word_span, "")
+                    .help("add `to = \"service\"`, or another kind of contribution"),
                 );
                 return None;
             }
@@ -377,16 +441,20 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
                         codes::BAD_DECLARATION,
                         format!("`{name}` is a table without `fields`"),
                     )
-                    .at(word_span, ""),
+                    .at(word_span, "")
+                    .help("add `fields = { … }`, or make it a `map`"),
                 );
                 return None;
             }
         },
         unknown => {
             diagnostics.push(
-                Diagnostic::error(codes::BAD_VALUE, format!("`{unknown}` is not a type"))
-                    .at(word_span, "")
-                    .suggest(unknown, WORDS),
+                Diagnostic::error(
+                    codes::BAD_VALUE,
+                    format!("`{unknown}`, the type of `{name}`, does not exist"),
+                )
+                .at(word_span, "")
+                .suggest(unknown, WORDS),
             );
             return None;
         }
@@ -406,17 +474,42 @@ pub(super) fn only_for(key: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-fn wrong(name: &str, node: &Node, wanted: &str) -> Diagnostic {
+/// Reports the keys that no declaration has; whether there was one.
+fn unknown_keys(name: &str, table: &Table, diagnostics: &mut Diagnostics) -> bool {
+    let mut found = false;
+    for (key, entry) in table.iter() {
+        if !DECLARATION_KEYS.contains(&key) {
+            found = true;
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::UNKNOWN_KEY,
+                    format!("unknown key `{key}` in the declaration of `{name}`"),
+                )
+                .at(entry.key, "")
+                .suggest(key, DECLARATION_KEYS),
+            );
+        }
+    }
+    found
+}
+
+fn wrong(name: &str, key: &str, node: &Node, wanted: &str) -> Diagnostic {
     Diagnostic::error(
         codes::WRONG_TYPE,
-        format!("the declaration of `{name}` has {} here", node.type_name()),
+        format!(
+            "`{key}` of `{name}` wants {wanted} and got {}",
+            node.type_name()
+        ),
     )
-    .at(node.span, wanted)
+    .at(node.span, format!("{wanted} is wanted"))
 }
 
 fn parse_bounds(name: &str, word: &str, table: &Table, diagnostics: &mut Diagnostics) -> Bounds {
     let mut read = |key: &str| {
         let entry = table.get(key)?;
+        if only_for(key).is_some_and(|only| !only.contains(&word)) {
+            return None;
+        }
         let number = match (&entry.value.kind, word) {
             (NodeKind::Int(number), "int" | "list") => Some(*number),
             (NodeKind::Str(text), "size") => parse_size(text).and_then(|n| i64::try_from(n).ok()),
@@ -429,9 +522,14 @@ fn parse_bounds(name: &str, word: &str, table: &Table, diagnostics: &mut Diagnos
             diagnostics.push(
                 Diagnostic::error(
                     codes::BAD_DECLARATION,
-                    format!("`{key}` of `{name}` is no {word}"),
+                    format!("`{key}` of `{name}` does not fit its type `{word}`"),
                 )
-                .at(entry.value.span, ""),
+                .at(entry.value.span, "")
+                .help(match word {
+                    "size" => "write a size in quotes, such as \"64MiB\"",
+                    "duration" => "write a duration in quotes, such as \"30s\"",
+                    _ => "write a whole number",
+                }),
             );
         }
         number
@@ -448,7 +546,8 @@ fn parse_bounds(name: &str, word: &str, table: &Table, diagnostics: &mut Diagnos
                 codes::BAD_DECLARATION,
                 format!("`min` of `{name}` is above its `max`"),
             )
-            .at(entry.value.span, ""),
+            .at(entry.value.span, "no value could be permitted")
+            .help("exchange the two"),
         );
     }
     bounds
@@ -456,16 +555,25 @@ fn parse_bounds(name: &str, word: &str, table: &Table, diagnostics: &mut Diagnos
 
 fn parse_pattern(name: &str, table: &Table, diagnostics: &mut Diagnostics) -> Option<Regex> {
     let entry = table.get("pattern")?;
-    let text = entry.value.as_str().unwrap_or_default();
+    let Some(text) = entry.value.as_str() else {
+        diagnostics.push(wrong(
+            name,
+            "pattern",
+            &entry.value,
+            "a regular expression in quotes",
+        ));
+        return None;
+    };
     match Regex::new(text) {
         Ok(regex) => Some(regex),
         Err(error) => {
             diagnostics.push(
                 Diagnostic::error(
                     codes::BAD_DECLARATION,
-                    format!("the pattern of `{name}` is no regular expression: {error}"),
+                    format!("the pattern of `{name}` is no regular expression"),
                 )
-                .at(entry.value.span, ""),
+                .at(entry.value.span, error.to_string())
+                .help("look-around and back-references are not part of the language"),
             );
             None
         }
@@ -478,14 +586,21 @@ fn parse_values(
     table: &Table,
     diagnostics: &mut Diagnostics,
 ) -> Vec<String> {
+    let mut wrong_item = false;
     let values: Vec<String> = match table.get("values").map(|entry| &entry.value.kind) {
         Some(NodeKind::List(items)) => items
             .iter()
-            .filter_map(|item| item.as_str().map(str::to_owned))
+            .filter_map(|item| {
+                if item.as_str().is_none() {
+                    wrong_item = true;
+                    diagnostics.push(wrong(name, "values", item, "texts in quotes"));
+                }
+                item.as_str().map(str::to_owned)
+            })
             .collect(),
         _ => Vec::new(),
     };
-    if values.is_empty() {
+    if values.is_empty() && !wrong_item {
         diagnostics.push(
             Diagnostic::error(
                 codes::BAD_DECLARATION,

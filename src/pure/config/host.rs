@@ -45,10 +45,12 @@ pub fn overlay(lower: Node, upper: Node) -> Node {
     match (lower.kind, upper.kind) {
         (NodeKind::Table(lower_table), NodeKind::Table(upper_table)) => Node {
             span: upper.span,
+            verbatim: None,
             kind: NodeKind::Table(overlay_tables(lower_table, upper_table)),
         },
         (_, kind) => Node {
             span: upper.span,
+            verbatim: upper.verbatim,
             kind,
         },
     }

@@ -1,6 +1,6 @@
 //! A module file, typed: what it declares and what it contributes, its templates not yet run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::Fields;
 use super::node::{Node, Table};
@@ -19,9 +19,11 @@ pub struct Module {
     pub requires: Vec<Named>,
     pub provides: Vec<Named>,
     /// Kind → service of the module that must reach the service of each contribution of the kind.
-    pub reaches: BTreeMap<String, String>,
+    pub reaches: BTreeMap<String, Named>,
     pub options: Fields,
     pub kinds: BTreeMap<String, Kind>,
+    /// Kinds whose declarations could not be understood.
+    pub broken_kinds: BTreeSet<String>,
     pub contributions: Vec<Contribution>,
 }
 

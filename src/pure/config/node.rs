@@ -12,6 +12,8 @@ pub struct Node {
     /// For a table the first line of it, so that a label does not mark a screenful.
     pub span: Span,
     pub kind: NodeKind,
+    /// For text that stands in its file as it is, without escapes: where it begins, so that a place in it is a place in the file.
+    pub verbatim: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -151,9 +153,13 @@ fn convert(text: &str, id: SourceId, range: std::ops::Range<usize>, value: DeVal
         DeValue::Table(_) | DeValue::Array(_) => first_line(),
         _ => Span::new(id, range.clone()),
     };
+    let mut verbatim = None;
     let kind = match value {
         DeValue::Boolean(value) => NodeKind::Bool(value),
-        DeValue::String(value) => NodeKind::Str(value.into_owned()),
+        DeValue::String(value) => {
+            verbatim = verbatim_at(text, range, &value);
+            NodeKind::Str(value.into_owned())
+        }
         DeValue::Integer(value) => i64::from_str_radix(value.as_str(), value.radix())
             .map_or(NodeKind::Other("a number out of range"), NodeKind::Int),
         DeValue::Float(_) => NodeKind::Other("a floating-point number"),
@@ -166,7 +172,30 @@ fn convert(text: &str, id: SourceId, range: std::ops::Range<usize>, value: DeVal
         ),
         DeValue::Table(table) => NodeKind::Table(convert_table(text, id, table)),
     };
-    Node { span, kind }
+    Node {
+        span,
+        kind,
+        verbatim,
+    }
+}
+
+/// Where the content of a string begins, if it stands in the text as it is.
+fn verbatim_at(text: &str, range: std::ops::Range<usize>, value: &str) -> Option<usize> {
+    let raw = text.get(range.clone())?;
+    let quotes = match raw {
+        _ if raw.starts_with("\"\"\"") || raw.starts_with("'''") => 3,
+        _ => 1,
+    };
+    let content = raw.get(quotes..raw.len().checked_sub(quotes)?)?;
+    // A newline right after the three quotes is not part of the text.
+    let first = match content {
+        _ if quotes == 1 => content,
+        _ => content
+            .strip_prefix("\r\n")
+            .or_else(|| content.strip_prefix('\n'))
+            .unwrap_or(content),
+    };
+    (first == value).then_some(range.start + quotes + content.len() - first.len())
 }
 
 #[cfg(test)]
@@ -182,6 +211,27 @@ mod tests {
         let inner = table.get("a").unwrap().value.as_table().unwrap();
         assert_eq!(sources.place(inner.get("c").unwrap().key), "a.toml:3:1");
         assert_eq!(sources.slice(inner.get("c").unwrap().value.span), "\"x\"");
+    }
+
+    #[test]
+    fn knows_which_text_stands_as_it_is() {
+        let mut sources = Sources::default();
+        let text = "a = \"x{{y}}\"\nb = \"x\\n\"\nc = '''\nx\ny'''\nd = \"\"\ne = '\\'\n";
+        let id = sources.add("a.toml", text);
+        let table = parse(&sources, id, &mut Diagnostics::default()).unwrap();
+        for (key, wanted) in [
+            ("a", Some("x{{y}}")),
+            ("b", None),
+            ("c", Some("x\ny")),
+            ("d", Some("")),
+            ("e", Some("\\")),
+        ] {
+            let node = &table.get(key).unwrap().value;
+            let found = node
+                .verbatim
+                .map(|at| &text[at..at + node.as_str().unwrap().len()]);
+            assert_eq!(found, wanted, "{key}");
+        }
     }
 
     #[test]

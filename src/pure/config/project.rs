@@ -1,12 +1,12 @@
 //! The texts of a project, and what is common to all its hosts.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::from_text::language::Language;
 use super::image::Image;
 use super::module::{Kind, Module};
-use crate::pure::name::{ImageName, ModuleName};
+use crate::pure::name::{HostName, ImageName, ModuleName};
 
 /// Every file of a project, by its path relative to the project, and the catalogue below it: a module or image of the project hides the one of
 /// the same name in the catalogue altogether.
@@ -43,11 +43,36 @@ impl ProjectText {
         })
     }
 
+    /// The names of the folders of the project itself below `folder` that hold no file called `file`.
+    pub fn folders_without<'a>(&'a self, folder: &'a str, file: &'a str) -> BTreeSet<&'a str> {
+        let own = self.files.iter().filter(|(_, text)| !text.embedded);
+        let mut names: BTreeSet<&str> = own
+            .filter_map(|(path, _)| {
+                let (name, _) = path
+                    .strip_prefix(folder)?
+                    .strip_prefix('/')?
+                    .split_once('/')?;
+                Some(name)
+            })
+            .collect();
+        for (name, _, _) in self.folders_with(folder, file) {
+            names.remove(name);
+        }
+        names
+    }
+
     /// The names of the hosts: `hosts/NAME.toml`, secrets files left out.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.host_files()
+            .map(|(name, _)| name)
+            .filter(|name| name.parse::<HostName>().is_ok())
+    }
+
+    /// What stands before `.toml` in the names of the files in `hosts/`, be it a name or not, and their paths.
+    pub fn host_files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.keys().filter_map(|path| {
             let name = path.strip_prefix("hosts/")?.strip_suffix(".toml")?;
-            (!name.contains(['/', '.'])).then_some(name)
+            (!name.contains('/') && !name.ends_with(".secrets")).then_some((name, path.as_str()))
         })
     }
 }
@@ -61,4 +86,27 @@ pub struct Project {
     pub images: BTreeMap<ImageName, Image>,
     /// The built-in kinds and those that modules declare.
     pub kinds: BTreeMap<String, Kind>,
+    pub broken: Broken,
+}
+
+impl Project {
+    /// Whether some module declares the kind, or may declare it although it cannot be read.
+    pub fn knows(&self, kind: &str) -> bool {
+        self.kinds.contains_key(kind) || self.broken.may_declare(kind)
+    }
+}
+
+/// What is there but could not be read. Its mistake is reported where it is; what uses it is not wrong for that.
+#[derive(Clone, Debug, Default)]
+pub struct Broken {
+    pub modules: BTreeSet<String>,
+    pub images: BTreeSet<String>,
+    pub kinds: BTreeSet<String>,
+}
+
+impl Broken {
+    /// Whether a kind that nobody seems to declare may be declared after all.
+    pub fn may_declare(&self, kind: &str) -> bool {
+        self.kinds.contains(kind) || !self.modules.is_empty()
+    }
 }

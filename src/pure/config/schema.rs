@@ -11,7 +11,6 @@ use serde_json::{Map, Value as Json, json};
 use super::field::Type;
 use super::module::{Kind, Module};
 use super::project::Project;
-use crate::pure::pins;
 use crate::pure::text::codes;
 use declaration::{declarations, type_declaration};
 use types::{Mode, Types, closed, requirements, set};
@@ -273,7 +272,7 @@ impl Writer<'_> {
         }
         closed(
             json!({
-                "version": { "const": pins::VERSION, "description": "Version of the format" },
+                "version": { "const": LOCK_VERSION, "description": "Version of the format" },
                 "image": { "type": "array", "items": pin },
             }),
             &["version"],
@@ -330,6 +329,9 @@ impl Writer<'_> {
         table
     }
 }
+
+/// The format of the lock. Said again here, as the lock comes after the files in the flow of data; a test compares the two.
+const LOCK_VERSION: i64 = 1;
 
 const DASHED: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const SNAKE: &str = "^[a-z][a-z0-9_]{0,62}$";

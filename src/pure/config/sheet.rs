@@ -74,7 +74,11 @@ impl ModuleSheet {
             doc: module.doc.trim().to_owned(),
             requires: texts(&module.requires),
             provides: texts(&module.provides),
-            reaches: module.reaches.clone(),
+            reaches: module
+                .reaches
+                .iter()
+                .map(|(kind, service)| (kind.clone(), service.text.clone()))
+                .collect(),
             options: rows(&module.options),
             contributions: others
                 .into_iter()

@@ -46,9 +46,46 @@ pub fn parse_duration(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
+/// A size as a person would write it: in the largest unit that divides it.
+pub fn show_size(bytes: i64) -> String {
+    for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes != 0 && bytes % (1 << shift) == 0 {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// A duration as a person would write it: in the largest unit that divides it.
+pub fn show_duration(millis: i64) -> String {
+    for (unit, factor) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+    ] {
+        if millis != 0 && millis % factor == 0 {
+            return format!("{}{unit}", millis / factor);
+        }
+    }
+    format!("{millis}ms")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shows_what_it_reads() {
+        for text in ["0B", "3B", "64MiB", "1536MiB", "2GiB", "1TiB"] {
+            let bytes = i64::try_from(parse_size(text).unwrap()).unwrap();
+            assert_eq!(show_size(bytes), text);
+        }
+        for text in ["0ms", "250ms", "1s", "90s", "5m", "36h", "30d"] {
+            let millis = i64::try_from(parse_duration(text).unwrap()).unwrap();
+            assert_eq!(show_duration(millis), text);
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -21,17 +21,22 @@ pub fn graph(system: &System, project: &Project, scrapes: bool) -> Graph {
     for service in system.services.values() {
         let (group, label) = networks_of(service);
         groups.insert(group.clone(), label);
-        let image = system
-            .images
-            .get(&service.image)
-            .map_or_else(|| service.image.to_string(), |image| format!("{}:{}", service.image, image.tag));
+        let image = system.images.get(&service.image).map_or_else(
+            || service.image.to_string(),
+            |image| format!("{}:{}", service.image, image.tag),
+        );
         graph.nodes.push(Node {
             id: service.name.to_string(),
             label: format!("{}\n{image}", service.name),
             group: Some(group),
         });
         for dependency in &service.depends_on {
-            graph.edges.push(edge(service.name.as_str(), dependency.as_str(), "", Style::Dashed));
+            graph.edges.push(edge(
+                service.name.as_str(),
+                dependency.as_str(),
+                "",
+                Style::Dashed,
+            ));
         }
     }
     graph.groups = groups
@@ -62,7 +67,11 @@ fn edge(from: &str, to: &str, label: &str, style: Style) -> Edge {
 }
 
 fn networks_of(service: &Service) -> (String, String) {
-    let mut names: Vec<&str> = service.networks.iter().map(|network| network.as_str()).collect();
+    let mut names: Vec<&str> = service
+        .networks
+        .iter()
+        .map(|network| network.as_str())
+        .collect();
     if service.network_host {
         names.push("host");
     }
@@ -85,7 +94,12 @@ fn outside(system: &System, graph: &mut Graph) {
         ports.sort_unstable();
         if !ports.is_empty() {
             any = true;
-            graph.edges.push(edge(OUTSIDE, service.name.as_str(), &ports.join(", "), Style::Thick));
+            graph.edges.push(edge(
+                OUTSIDE,
+                service.name.as_str(),
+                &ports.join(", "),
+                Style::Thick,
+            ));
         }
     }
     if any {
@@ -98,21 +112,41 @@ fn outside(system: &System, graph: &mut Graph) {
 }
 
 /// The services of a module that `reaches` a kind, towards the targets of its contributions.
-fn consumers<'a>(kind: &str, system: &'a System, project: &'a Project) -> impl Iterator<Item = &'a str> {
+fn consumers<'a>(
+    kind: &'a str,
+    system: &'a System,
+    project: &'a Project,
+) -> impl Iterator<Item = &'a str> {
     system
         .modules
         .keys()
         .filter_map(|name| project.modules.get(name.as_str()))
-        .filter_map(move |module| module.reaches.get(kind).map(String::as_str))
+        .filter_map(move |module| Some(module.reaches.get(kind)?.text.as_str()))
 }
 
 fn routes(system: &System, project: &Project, graph: &mut Graph) {
     for consumer in consumers("route", system, project) {
         for fact in system.facts.of("route") {
-            let Some(target) = fact.value.str("service") else { continue };
-            let domain = fact.value.list("domains").first().and_then(Value::as_str).unwrap_or_default();
-            let path = fact.value.str("path").filter(|path| *path != "/").unwrap_or_default();
-            graph.edges.push(edge(consumer, target, &format!("{domain}{path}"), Style::Thick));
+            let Some(target) = fact.value.str("service") else {
+                continue;
+            };
+            let domain = fact
+                .value
+                .list("domains")
+                .first()
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let path = fact
+                .value
+                .str("path")
+                .filter(|path| *path != "/")
+                .unwrap_or_default();
+            graph.edges.push(edge(
+                consumer,
+                target,
+                &format!("{domain}{path}"),
+                Style::Thick,
+            ));
         }
     }
 }
@@ -120,7 +154,11 @@ fn routes(system: &System, project: &Project, graph: &mut Graph) {
 fn reached(kind: &str, system: &System, project: &Project, graph: &mut Graph) {
     for consumer in consumers(kind, system, project) {
         for fact in system.facts.of(kind) {
-            if let Some(target) = fact.value.str("service").filter(|target| *target != consumer) {
+            if let Some(target) = fact
+                .value
+                .str("service")
+                .filter(|target| *target != consumer)
+            {
                 graph.edges.push(edge(consumer, target, kind, Style::Solid));
             }
         }
@@ -130,17 +168,29 @@ fn reached(kind: &str, system: &System, project: &Project, graph: &mut Graph) {
 /// Who uses a database, a cache or a bucket: the services of the module that asks for it and can reach the one that meets it.
 fn needs(system: &System, graph: &mut Graph) {
     for provider in system.facts.of("provider") {
-        let Some(target) = provider.value.str("service").and_then(|name| system.services.get(name)) else {
+        let Some(target) = provider
+            .value
+            .str("service")
+            .and_then(|name| system.services.get(name))
+        else {
             continue;
         };
         for need in system.facts.of(&provider.name) {
             let users = system.services.values().filter(|service| {
                 service.module == need.module
                     && service.name != target.name
-                    && service.networks.iter().any(|network| target.networks.contains(network))
+                    && service
+                        .networks
+                        .iter()
+                        .any(|network| target.networks.contains(network))
             });
             for user in users {
-                graph.edges.push(edge(user.name.as_str(), target.name.as_str(), &provider.name, Style::Solid));
+                graph.edges.push(edge(
+                    user.name.as_str(),
+                    target.name.as_str(),
+                    &provider.name,
+                    Style::Solid,
+                ));
             }
         }
     }

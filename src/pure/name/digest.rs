@@ -9,6 +9,13 @@ use sha2::{Digest as _, Sha256};
 #[error("`{0}` is not a digest: `sha256:` and 64 lower-case hexadecimal digits are wanted")]
 pub struct DigestError(String);
 
+impl DigestError {
+    /// What is wrong, without the rule.
+    pub fn message(&self) -> String {
+        format!("`{}` is not a digest", self.0)
+    }
+}
+
 fn parse(text: &str) -> Result<[u8; 32], DigestError> {
     let refuse = || DigestError(text.to_owned());
     let digits = text.strip_prefix("sha256:").ok_or_else(refuse)?;

@@ -11,6 +11,18 @@ pub struct NameError {
     rule: &'static str,
 }
 
+impl NameError {
+    /// What is wrong, without the rule.
+    pub fn message(&self) -> String {
+        format!("`{}` is not a name", self.text)
+    }
+
+    /// What a name is.
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
 /// At most this many characters: the longest DNS label (RFC 1035, section 2.3.4).
 const LONGEST: usize = 63;
 

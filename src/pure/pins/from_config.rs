@@ -2,7 +2,8 @@ use super::{Pin, Pins, VERSION};
 use crate::pure::config::decode::{decode_fields, missing_key, unknown_key};
 use crate::pure::config::from_text::language::Language;
 use crate::pure::config::from_text::project::add_source;
-use crate::pure::config::node::{NodeKind, parse};
+use crate::pure::config::from_text::tables;
+use crate::pure::config::node::{Node, NodeKind, parse};
 use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::config::value::Value;
 use crate::pure::name::{ImageName, ManifestDigest};
@@ -21,11 +22,14 @@ pub fn read(
         return Pins::default();
     };
     let Some(id) = add_source(LOCK, file, sources, diagnostics) else {
-        return Pins::default();
+        return Pins {
+            incomplete: true,
+            ..Pins::default()
+        };
     };
     let pins = read_lock(id, &project.language, sources, diagnostics);
     for (name, pin) in &pins.all {
-        if !project.images.contains_key(name) {
+        if !project.images.contains_key(name) && !project.broken.images.contains(name.as_str()) {
             diagnostics.push(
                 Diagnostic::warning(
                     codes::UNUSED_PIN,
@@ -46,7 +50,10 @@ fn read_lock(
     sources: &Sources,
     diagnostics: &mut Diagnostics,
 ) -> Pins {
-    let mut pins = Pins::default();
+    let mut pins = Pins {
+        incomplete: true,
+        ..Pins::default()
+    };
     let Some(table) = parse(sources, id, diagnostics) else {
         return pins;
     };
@@ -74,37 +81,16 @@ fn read_lock(
             return pins;
         }
     }
+    pins.incomplete = false;
     for (key, entry) in table.iter() {
-        match (&entry.value.kind, key) {
-            (_, "version") => {}
-            (NodeKind::List(items), "image") => {
+        match key {
+            "version" => {}
+            "image" => {
+                let items = tables("image", entry, diagnostics);
+                // Nothing is said of an entry that is none, so nothing of the images that it may mean.
+                pins.incomplete |= items.is_empty();
                 for item in items {
-                    let Some(inner) = item.as_table() else {
-                        continue;
-                    };
-                    let Some(fields) = decode_fields(
-                        inner,
-                        &language.shape("pin"),
-                        item.span,
-                        "[[image]] of the lock",
-                        diagnostics,
-                    ) else {
-                        continue;
-                    };
-                    if let Some((name, pin)) = read_pin(&fields, item.span, diagnostics) {
-                        if let Some(first) = pins.all.get(&name) {
-                            diagnostics.push(
-                                Diagnostic::error(
-                                    codes::DUPLICATE,
-                                    format!("image `{name}` is locked twice"),
-                                )
-                                .at(pin.at, "again here")
-                                .also(first.at, "first here"),
-                            );
-                        } else {
-                            pins.all.insert(name, pin);
-                        }
-                    }
+                    read_entry(item, language, &mut pins, diagnostics);
                 }
             }
             _ => diagnostics.push(unknown_key(
@@ -118,6 +104,39 @@ fn read_lock(
     pins
 }
 
+fn read_entry(item: &Node, language: &Language, pins: &mut Pins, diagnostics: &mut Diagnostics) {
+    let Some(inner) = item.as_table() else {
+        return;
+    };
+    let pin = decode_fields(
+        inner,
+        &language.shape("pin"),
+        item.span,
+        "[[image]] of the lock",
+        diagnostics,
+    )
+    .and_then(|fields| read_pin(&fields, item.span, diagnostics));
+    let Some((name, pin)) = pin else {
+        match inner.get("name").and_then(|name| name.value.as_str()) {
+            Some(name) if name.parse::<ImageName>().is_ok() => {
+                pins.broken.insert(name.to_owned());
+            }
+            _ => pins.incomplete = true,
+        }
+        return;
+    };
+    if let Some(first) = pins.all.get(&name) {
+        diagnostics.push(
+            Diagnostic::error(codes::DUPLICATE, format!("image `{name}` is locked twice"))
+                .at(pin.at, "again here")
+                .also(first.at, "first here")
+                .help("remove one of the entries"),
+        );
+    } else {
+        pins.all.insert(name, pin);
+    }
+}
+
 fn read_pin(
     fields: &std::collections::BTreeMap<String, Value>,
     at: Span,
@@ -128,7 +147,11 @@ fn read_pin(
         Ok(digest) => digest,
         Err(error) => {
             let at = fields.get("digest").map_or(at, |value| value.at);
-            diagnostics.push(Diagnostic::error(codes::BAD_DIGEST, error.to_string()).at(at, ""));
+            diagnostics.push(
+                Diagnostic::error(codes::BAD_DIGEST, error.message())
+                    .at(at, "")
+                    .help("write `sha256:` and 64 lower-case hexadecimal digits"),
+            );
             return None;
         }
     };

@@ -63,14 +63,30 @@ pub(super) fn check(
         }
     }
     check_images(images, project, &mut violations);
-    check_volumes(facts, modules, project, &mut violations);
+    let mut reasons = Diagnostics::default();
+    check_volumes(facts, modules, project, &mut violations, &mut reasons);
     check_firewall(facts, &mut violations);
     check_users(facts, diagnostics);
-    apply(violations, allows, diagnostics);
+    if diagnostics.has_errors() {
+        // A backup, a hole in the firewall or an image that failed is not missing.
+        violations.retain(|violation| {
+            violation.diagnostic.code != codes::NOT_BACKED_UP
+                && violation.diagnostic.code != codes::PUBLIC_PORT
+        });
+    }
+    apply(violations, facts, allows, diagnostics);
+    diagnostics.extend(reasons);
 }
 
 /// Reports the violations that no allowance covers, and the allowances that cover none.
-fn apply(violations: Vec<Violation>, allows: &[Allow], diagnostics: &mut Diagnostics) {
+fn apply(
+    violations: Vec<Violation>,
+    facts: &Facts,
+    allows: &[Allow],
+    diagnostics: &mut Diagnostics,
+) {
+    // What an allowance names may have failed.
+    let complete = !diagnostics.has_errors();
     let mut used: BTreeSet<usize> = BTreeSet::new();
     for Violation {
         subject,
@@ -93,20 +109,43 @@ fn apply(violations: Vec<Violation>, allows: &[Allow], diagnostics: &mut Diagnos
         }
     }
     for (index, allow) in allows.iter().enumerate() {
-        if !used.contains(&index) {
-            let title = Code::find(&allow.rule.text).map_or("", Code::title);
-            diagnostics.push(
-                Diagnostic::warning(
-                    codes::BAD_ALLOW,
-                    format!(
-                        "`{}` does not break {} ({title})",
-                        allow.subject.text, allow.rule.text
-                    ),
-                )
-                .at(allow.subject.at, "nothing to allow here")
-                .help("remove the `[[allow]]`"),
-            );
+        if !used.contains(&index) && complete {
+            diagnostics.push(useless(allow, &allows[..index], facts));
         }
+    }
+}
+
+/// Why an allowance has no effect.
+fn useless(allow: &Allow, before: &[Allow], facts: &Facts) -> Diagnostic {
+    let (rule, subject) = (&allow.rule.text, &allow.subject.text);
+    let warning = |message: String| {
+        Diagnostic::warning(codes::BAD_ALLOW, message).help("remove the `[[allow]]`")
+    };
+    let same = before
+        .iter()
+        .find(|other| other.rule.text == *rule && other.subject.text == *subject);
+    if let Some(first) = same {
+        return warning(format!("{rule} is allowed twice for `{subject}`"))
+            .at(allow.subject.at, "again here")
+            .also(first.subject.at, "first here");
+    }
+    let mut known: Vec<String> = facts.iter().map(Fact::subject).collect();
+    known.extend(
+        facts
+            .of("service")
+            .filter_map(|fact| Some(format!("image.{}", fact.value.str("image")?))),
+    );
+    if known.contains(subject) {
+        let title = Code::find(rule).map_or("", Code::title);
+        return warning(format!("`{subject}` does not break {rule} ({title})"))
+            .at(allow.subject.at, "nothing to allow here");
+    }
+    let near = crate::pure::text::did_you_mean(subject, known.iter().map(String::as_str));
+    let diagnostic = warning(format!("there is no `{subject}` that could break {rule}"))
+        .at(allow.subject.at, "KIND.NAME is wanted");
+    match near {
+        Some(near) => diagnostic.help(format!("or did you mean `{near}`?")),
+        None => diagnostic,
     }
 }
 
@@ -143,7 +182,8 @@ fn check_service(fact: &Fact, service: &Service, facts: &Facts, violations: &mut
             codes::NO_LOG_ROTATION,
             format!("logs of {subject} may grow to {} MiB", logs >> 20),
         )
-        .at(at, "1 GiB at most"));
+        .at(at, "1 GiB at most")
+        .help("lower `log.max_size` or `log.max_files`"));
     }
     check_privileges(fact, service, &mut add);
     match service
@@ -301,6 +341,7 @@ fn check_volumes(
     modules: &BTreeMap<String, Value>,
     project: &Project,
     violations: &mut Vec<Violation>,
+    diagnostics: &mut Diagnostics,
 ) {
     // A backup that nobody runs is none: some enabled module must provide it.
     let provided = modules
@@ -308,34 +349,43 @@ fn check_volumes(
         .filter_map(|name| project.modules.get(name.as_str()))
         .any(|module| module.provides.iter().any(|kind| kind.text == "backup"));
     let mut covered: BTreeSet<&str> = BTreeSet::new();
-    for backup in facts.of("backup").filter(|_| provided) {
+    for backup in facts.of("backup") {
         covered.extend(backup.value.str("volume"));
         covered.extend(backup.value.list("covers").iter().filter_map(Value::as_str));
     }
     for volume in facts.of("volume") {
         let subject = volume.subject();
         match volume.value.get("no_backup") {
-            None if !covered.contains(volume.name.as_str()) => violations.push(Violation {
-                diagnostic: Diagnostic::error(
-                    codes::NOT_BACKED_UP,
-                    format!("nobody backs up {subject}"),
-                )
-                .at(volume.at, "")
-                .help(format!(
-                    "add `[[backup]]` with volume = \"{}\", or say `no_backup = \"why\"`",
-                    volume.name
-                )),
-                subject,
-            }),
-            Some(reason) if reason.as_str().unwrap_or_default().trim().chars().count() < 10 => {
+            None if !provided || !covered.contains(volume.name.as_str()) => {
+                let mut diagnostic =
+                    Diagnostic::error(codes::NOT_BACKED_UP, format!("nobody backs up {subject}"))
+                        .at(volume.at, "");
+                if !covered.contains(volume.name.as_str()) {
+                    diagnostic = diagnostic.help(format!(
+                        "add `[[backup]]` with volume = \"{}\", or say `no_backup = \"why\"`",
+                        volume.name
+                    ));
+                } else {
+                    diagnostic = diagnostic
+                        .note("there is a `[[backup]]` of it, but no enabled module runs backups")
+                        .help("enable a module that does, such as `[modules.backup]`");
+                }
                 violations.push(Violation {
-                    diagnostic: Diagnostic::error(
+                    subject,
+                    diagnostic,
+                });
+            }
+            Some(reason) if reason.as_str().unwrap_or_default().trim().chars().count() < 10 => {
+                diagnostics.push(
+                    Diagnostic::error(
                         codes::NO_REASON,
                         format!("`no_backup` of {subject} needs a reason"),
                     )
-                    .at(reason.at, "at least ten characters"),
-                    subject,
-                });
+                    .at(reason.at, "")
+                    .help(
+                        "write at least ten characters, for the person who reads it in two years",
+                    ),
+                );
             }
             _ => {}
         }

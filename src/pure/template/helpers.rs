@@ -34,8 +34,115 @@ pub struct TemplateProblem {
     pub message: String,
     /// The name that is not defined, if that is the mistake.
     pub missing: Option<String>,
+    /// The helper that does not exist, if that is the mistake.
+    pub unknown_helper: Option<String>,
     /// The template itself does not parse, as opposed to failing on its data.
     pub syntax: bool,
+}
+
+impl TemplateProblem {
+    /// The expression of the template that the problem is with.
+    pub fn range_in(&self, template: &str) -> Option<std::ops::Range<usize>> {
+        let lines: usize = template
+            .split_inclusive('\n')
+            .take(self.line.checked_sub(1)?)
+            .map(str::len)
+            .sum();
+        let line = template.get(lines..)?.lines().next()?;
+        let column: usize = line
+            .chars()
+            .take(self.column.checked_sub(1)?)
+            .map(char::len_utf8)
+            .sum();
+        let at = lines + column;
+        // From the braces before the place to those after it.
+        let before = template.get(..at)?;
+        let start = before
+            .rfind("{{")
+            .filter(|start| !before.get(*start..).is_some_and(|part| part.contains("}}")))
+            .unwrap_or(at);
+        let rest = template.get(at..)?;
+        let line_end = at + rest.find('\n').unwrap_or(rest.len());
+        let end = rest
+            .find("}}")
+            .map_or(line_end, |end| at + end + "}}".len())
+            .min(line_end);
+        (start < end).then_some(start..end)
+    }
+
+    /// Says in words of this language what the parser says in those of its grammar.
+    pub(super) fn explained(mut self, template: &str) -> Self {
+        if !self.syntax {
+            return self;
+        }
+        let (at, message) = match unclosed(template) {
+            Some(found) => found,
+            None if self.message.starts_with("invalid handlebars syntax") => {
+                self.message = "this is no expression of the template language".to_owned();
+                return self;
+            }
+            None => return self,
+        };
+        let before = template.get(..at).unwrap_or_default();
+        self.line = before.matches('\n').count() + 1;
+        self.column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        self.message = message;
+        self
+    }
+}
+
+/// The first expression without its end, or the innermost block without its end or with another's.
+fn unclosed(template: &str) -> Option<(usize, String)> {
+    let mut open: Vec<(usize, &str)> = Vec::new();
+    let mut at = 0;
+    while let Some(found) = template.get(at..)?.find("{{") {
+        let start = at + found;
+        let inner = start + "{{".len();
+        if template.get(..start)?.ends_with('\\') {
+            at = inner;
+            continue;
+        }
+        let rest = template.get(inner..)?;
+        let Some(end) = rest.find("}}") else {
+            return Some((start, "this `{{` has no `}}`".to_owned()));
+        };
+        if rest.get(..end)?.contains("{{") {
+            return Some((
+                start,
+                "this `{{` has no `}}` before the next `{{`".to_owned(),
+            ));
+        }
+        let expression = rest.get(..end)?.trim_matches(['~', ' ']);
+        if let Some(block) = expression.strip_prefix('#') {
+            open.push((start, block.split_whitespace().next().unwrap_or_default()));
+        } else if let Some(name) = expression.strip_prefix('/') {
+            let name = name.trim();
+            match open.pop() {
+                Some((_, block)) if block == name => {}
+                Some((_, block)) => {
+                    return Some((
+                        start,
+                        format!("`{{{{#{block}}}}}` is closed by `{{{{/{name}}}}}`"),
+                    ));
+                }
+                None => return Some((start, format!("`{{{{/{name}}}}}` closes nothing"))),
+            }
+        }
+        at = inner + end + "}}".len();
+    }
+    open.pop().map(|(start, block)| {
+        (
+            start,
+            format!("`{{{{#{block}}}}}` has no `{{{{/{block}}}}}`"),
+        )
+    })
+}
+
+/// The helpers that there are.
+pub fn helper_names() -> impl Iterator<Item = &'static str> {
+    ["if", "unless", "each", "with", "secret"]
+        .into_iter()
+        .chain(FUNCTIONS.iter().map(|function| function.name))
 }
 
 impl From<&RenderError> for TemplateProblem {
@@ -45,6 +152,7 @@ impl From<&RenderError> for TemplateProblem {
             column: error.column_no.unwrap_or(1),
             message: String::new(),
             missing: None,
+            unknown_helper: None,
             syntax: false,
         };
         match error.reason() {
@@ -55,6 +163,7 @@ impl From<&RenderError> for TemplateProblem {
             }
             RenderErrorReason::HelperNotFound(name) => {
                 problem.message = format!("there is no helper `{name}`");
+                problem.unknown_helper = Some(name.clone());
             }
             RenderErrorReason::DecoratorNotFound(_)
             | RenderErrorReason::PartialNotFound(_)
@@ -79,6 +188,7 @@ impl From<&handlebars::TemplateError> for TemplateProblem {
             column,
             message: error.reason().to_string(),
             missing: None,
+            unknown_helper: None,
             syntax: true,
         }
     }

@@ -5,7 +5,7 @@ pub mod yaml;
 
 use handlebars::{Context, Handlebars};
 
-pub use helpers::TemplateProblem;
+pub use helpers::{TemplateProblem, helper_names};
 
 /// Renders templates; each distinct text is parsed once.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Engine {
         if !self.registry.has_template(template) {
             self.registry
                 .register_template_string(template, template)
-                .map_err(|error| TemplateProblem::from(&error))?;
+                .map_err(|error| TemplateProblem::from(&error).explained(template))?;
         }
         self.registry
             .render_with_context(template, data)

@@ -33,7 +33,8 @@ impl Code {
 
     /// True for the policy rules, which a host may switch off for a subject with `[[allow]]`.
     pub fn is_policy(self) -> bool {
-        self.0.code.starts_with("F03")
+        // The rules about allowances themselves cannot be allowed.
+        self.0.code.starts_with("F03") && self != BAD_ALLOW && self != NO_REASON
     }
 
     pub fn find(code: &str) -> Option<Self> {

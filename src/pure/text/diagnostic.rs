@@ -24,6 +24,8 @@ pub struct Diagnostic {
     pub others: Vec<Label>,
     pub notes: Vec<String>,
     pub help: Vec<String>,
+    /// The hosts that it was found on, where its place does not say so: a module serves many.
+    pub hosts: Vec<String>,
 }
 
 impl Diagnostic {
@@ -36,6 +38,7 @@ impl Diagnostic {
             others: Vec::new(),
             notes: Vec::new(),
             help: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 
@@ -105,8 +108,34 @@ pub struct Diagnostics {
 impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         // The same mistake seen twice (a module used by two hosts of one check) is one mistake.
-        if !self.all.contains(&diagnostic) {
-            self.all.push(diagnostic);
+        let same = self.all.iter_mut().find(|other| {
+            let Diagnostic {
+                code,
+                severity,
+                message,
+                primary,
+                others,
+                notes,
+                help,
+                hosts: _,
+            } = other;
+            *code == diagnostic.code
+                && *severity == diagnostic.severity
+                && *message == diagnostic.message
+                && *primary == diagnostic.primary
+                && *others == diagnostic.others
+                && *notes == diagnostic.notes
+                && *help == diagnostic.help
+        });
+        match same {
+            Some(same) => {
+                for host in diagnostic.hosts {
+                    if !same.hosts.contains(&host) {
+                        same.hosts.push(host);
+                    }
+                }
+            }
+            None => self.all.push(diagnostic),
         }
     }
 
@@ -151,5 +180,9 @@ impl Diagnostics {
 
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.all.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
+        self.all.iter_mut()
     }
 }

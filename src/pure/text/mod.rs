@@ -16,11 +16,15 @@ pub fn did_you_mean<'a>(
     wrong: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let limit = (wrong.chars().count() / 3).clamp(1, 3);
+    let length = wrong.chars().count();
+    let limit = (length / 3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        // Words of which nothing is left are not near, however short they are.
+        .filter(|(distance, candidate)| {
+            *distance <= limit && *distance < length.max(candidate.chars().count())
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -33,5 +37,7 @@ mod tests {
     fn suggests_only_what_is_near() {
         assert_eq!(did_you_mean("memroy", ["memory", "cpus"]), Some("memory"));
         assert_eq!(did_you_mean("zebra", ["memory", "cpus"]), None);
+        assert_eq!(did_you_mean("x", ["g", "h"]), None);
+        assert_eq!(did_you_mean("a", ["ab"]), Some("ab"));
     }
 }

@@ -210,7 +210,7 @@ fn wrong_names_get_near_ones() {
         ("bd.memory", "db"),
         ("db.memroy", "memory"),
         ("db.pool.sise", "size"),
-        ("db.flags.d", "c"),
+        ("db.flags.ab", "a.b"),
         ("package.vin", "vim"),
         ("sysctl.vm.x.valu", "value"),
         ("host.addres", "address"),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::language::Language;
 use super::module::read_contributions;
-use super::tables;
+use super::{section_table, tables};
 use crate::pure::config::decode::decode_fields;
 use crate::pure::config::host::{Allow, HostFile, ModuleUse};
 use crate::pure::config::module::Named;
-use crate::pure::config::node::{Entry, Node, NodeKind, Table, parse};
+use crate::pure::config::node::{Node, NodeKind, Table, parse};
 use crate::pure::config::value::Value;
 use crate::pure::name::HostName;
 use crate::pure::text::{Code, Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
@@ -24,12 +24,14 @@ pub fn read(
     diagnostics: &mut Diagnostics,
 ) -> Option<HostFile> {
     let table = parse(sources, id, diagnostics)?;
+    let mut usable = true;
     let extends = table.get("extends").and_then(|entry| {
         let named = entry.value.as_str().map(|text| Named {
             text: text.to_owned(),
             at: entry.value.span,
         });
         if named.is_none() {
+            usable = false;
             wrong_type(
                 "extends",
                 &entry.value,
@@ -39,18 +41,25 @@ pub fn read(
         }
         named
     });
-    Some(HostFile {
+    let host = table.get("host").filter(|entry| {
+        let table = section_table("host", entry, diagnostics);
+        usable &= table.is_some();
+        table.is_some()
+    });
+    let file = HostFile {
         name,
         at: Span::new(id, 0..0),
         extends,
-        host: sub_table(&table, "host", diagnostics).map(|(entry, _)| entry.clone()),
+        host: host.cloned(),
         modules: read_modules(&table, diagnostics),
         allows: read_allows(&table, language, diagnostics),
         overrides: sub_table(&table, "override", diagnostics)
-            .map(|(_, table)| table.clone())
+            .cloned()
             .unwrap_or_default(),
         contributions: read_contributions(&table, &FIXED, diagnostics),
-    })
+    };
+    // Without its parent or its own section, only what is not there would be found missing.
+    usable.then_some(file)
 }
 
 fn wrong_type(key: &str, node: &Node, wanted: &str, diagnostics: &mut Diagnostics) {
@@ -63,24 +72,13 @@ fn wrong_type(key: &str, node: &Node, wanted: &str, diagnostics: &mut Diagnostic
     );
 }
 
-fn sub_table<'a>(
-    table: &'a Table,
-    key: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<(&'a Entry, &'a Table)> {
-    let entry = table.get(key)?;
-    match entry.value.as_table() {
-        Some(inner) => Some((entry, inner)),
-        None => {
-            wrong_type(key, &entry.value, "a table is wanted", diagnostics);
-            None
-        }
-    }
+fn sub_table<'a>(table: &'a Table, key: &str, diagnostics: &mut Diagnostics) -> Option<&'a Table> {
+    section_table(key, table.get(key)?, diagnostics)
 }
 
 fn read_modules(table: &Table, diagnostics: &mut Diagnostics) -> BTreeMap<String, ModuleUse> {
     let mut uses = BTreeMap::new();
-    let Some((_, modules)) = sub_table(table, "modules", diagnostics) else {
+    let Some(modules) = sub_table(table, "modules", diagnostics) else {
         return uses;
     };
     for (name, entry) in modules.iter() {
@@ -174,7 +172,10 @@ fn read_allows(table: &Table, language: &Language, diagnostics: &mut Diagnostics
         if allow.reason.text.trim().chars().count() < 10 {
             diagnostics.push(
                 Diagnostic::error(codes::NO_REASON, "an allowance needs a written reason")
-                    .at(allow.reason.at, "at least ten characters"),
+                    .at(allow.reason.at, "")
+                    .help(
+                        "write at least ten characters, for the person who reads it in two years",
+                    ),
             );
         }
         allows.push(allow);

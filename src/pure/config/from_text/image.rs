@@ -1,7 +1,7 @@
 //! `images/NAME/image.toml`.
 
 use super::language::Language;
-use super::only_known;
+use super::{only_known, section_table};
 use crate::pure::config::decode::{decode_fields, missing_key};
 use crate::pure::config::image::Image;
 use crate::pure::config::node::parse;
@@ -22,17 +22,19 @@ pub fn read(
     let start = Span::new(id, 0..0);
     let mut section = |key: &str| {
         let Some(entry) = table.get(key) else {
-            diagnostics.push(missing_key(
-                &format!("[{key}]"),
-                start,
-                &format!("image `{name}`"),
-                None,
-            ));
+            let example = match key {
+                "image" => "summary = \"…\"",
+                _ => "repository = \"…\"` and `tag = \"…\"",
+            };
+            diagnostics.push(
+                missing_key(&format!("[{key}]"), start, &format!("image `{name}`"), None)
+                    .help(format!("add `[{key}]` with `{example}`")),
+            );
             return None;
         };
         let place = format!("[{key}] of image `{name}`");
         decode_fields(
-            entry.value.as_table()?,
+            section_table(key, entry, diagnostics)?,
             &language.shape(key),
             entry.value.span,
             &place,

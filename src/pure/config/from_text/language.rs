@@ -34,7 +34,7 @@ impl Language {
             }
         }
         if let Some(table) = parse(sources, kinds, diagnostics) {
-            language.kinds = super::module::read_kinds(&table, None, &language, diagnostics);
+            language.kinds = super::module::read_kinds(&table, None, &language, diagnostics).0;
         }
         language
     }

@@ -1,5 +1,6 @@
 //! Texts to typed files. Each reader reports every mistake of its file and returns what could be understood.
 
+mod declarations;
 pub mod host;
 pub mod image;
 pub mod language;
@@ -19,8 +20,28 @@ fn only_known(table: &Table, known: &[&str], place: &str, diagnostics: &mut Diag
     }
 }
 
+/// The table that a section of a file is; reports anything else.
+fn section_table<'a>(
+    name: &str,
+    entry: &'a Entry,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Table> {
+    let table = entry.value.as_table();
+    if table.is_none() {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::WRONG_TYPE,
+                format!("`{name}` is {}", entry.value.type_name()),
+            )
+            .at(entry.value.span, "a table is wanted")
+            .help(format!("write `[{name}]`")),
+        );
+    }
+    table
+}
+
 /// The tables of an array of tables, each with its place; reports anything else.
-fn tables<'a>(
+pub fn tables<'a>(
     key: &str,
     entry: &'a Entry,
     diagnostics: &mut Diagnostics,

@@ -1,9 +1,9 @@
 //! `modules/NAME/module.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::language::Language;
-use super::only_known;
+use super::{only_known, section_table};
 use crate::pure::config::decode::{decode_fields, missing_key};
 use crate::pure::config::field::Fields;
 use crate::pure::config::module::{Contribution, Kind, Module, Named};
@@ -25,11 +25,11 @@ pub fn read(
 ) -> Option<Module> {
     let table = parse(sources, id, diagnostics)?;
     let start = Span::new(id, 0..0);
-    let header = match table.get("module").map(|entry| (&entry.value, entry.key)) {
-        Some((value, _)) => {
+    let header = match table.get("module") {
+        Some(entry) => {
+            let value = &entry.value;
             let place = format!("[module] of `{name}`");
-            value
-                .as_table()
+            section_table("module", entry, diagnostics)
                 .and_then(|table| {
                     decode_fields(
                         table,
@@ -42,31 +42,29 @@ pub fn read(
                 .map(|map| Value::new(value.span, crate::pure::config::value::Data::Map(map)))
         }
         None => {
-            diagnostics.push(missing_key(
-                "[module]",
-                start,
-                &format!("module `{name}`"),
-                None,
-            ));
+            diagnostics.push(
+                missing_key("[module]", start, &format!("module `{name}`"), None)
+                    .help("add `[module]` with `summary = \"…\"`"),
+            );
             None
         }
     };
-    let options = match table.get("options").map(|entry| &entry.value.kind) {
-        Some(NodeKind::Table(options)) => Fields::parse(options, diagnostics),
-        _ => Fields::default(),
-    };
-    if options.get("enable").is_some()
-        && let Some(field) = options.get("enable")
-    {
+    let options = table
+        .get("options")
+        .and_then(|entry| section_table("options", entry, diagnostics))
+        .map(|options| Fields::parse(options, diagnostics))
+        .unwrap_or_default();
+    if let Some(field) = options.get("enable") {
         diagnostics.push(
             Diagnostic::error(
                 codes::BAD_DECLARATION,
                 "`enable` cannot be declared as an option",
             )
-            .at(field.at, "every module has it already"),
+            .at(field.at, "every module has it already")
+            .help("choose another name"),
         );
     }
-    let kinds = read_kinds(&table, Some(&name), language, diagnostics);
+    let (kinds, broken_kinds) = read_kinds(&table, Some(&name), language, diagnostics);
     let contributions = read_contributions(&table, &FIXED, diagnostics);
     let words = |key: &str| {
         header.as_ref().map_or_else(Vec::new, |header| {
@@ -102,42 +100,67 @@ pub fn read(
             .map(|map| {
                 map.iter()
                     .filter_map(|(kind, service)| {
-                        Some((kind.clone(), service.as_str()?.to_owned()))
+                        let named = Named {
+                            text: service.as_str()?.to_owned(),
+                            at: service.at,
+                        };
+                        Some((kind.clone(), named))
                     })
                     .collect()
             })
             .unwrap_or_default(),
         options,
         kinds,
+        broken_kinds,
         contributions,
         name,
     })
 }
 
-/// Reads `[contribution.NAME]` declarations.
+/// Reads `[contribution.NAME]` declarations; and the names of those that cannot be understood.
 pub(super) fn read_kinds(
     table: &Table,
     module: Option<&ModuleName>,
     language: &Language,
     diagnostics: &mut Diagnostics,
-) -> BTreeMap<String, Kind> {
-    let mut kinds = BTreeMap::new();
-    let Some(NodeKind::Table(declared)) = table.get("contribution").map(|entry| &entry.value.kind)
-    else {
-        return kinds;
-    };
-    for (name, entry) in declared.iter() {
+) -> (BTreeMap<String, Kind>, BTreeSet<String>) {
+    let (mut kinds, mut broken) = (BTreeMap::new(), BTreeSet::new());
+    let declared = table
+        .get("contribution")
+        .and_then(|entry| section_table("contribution", entry, diagnostics));
+    for (name, entry) in declared.into_iter().flat_map(Table::iter) {
         if let Err(error) = name.parse::<KindName>() {
-            diagnostics
-                .push(Diagnostic::error(codes::BAD_NAME, error.to_string()).at(entry.key, ""));
+            diagnostics.push(
+                Diagnostic::error(codes::BAD_NAME, error.message())
+                    .at(entry.key, "")
+                    .help(error.rule()),
+            );
+            broken.insert(name.to_owned());
             continue;
         }
-        if let Some(kind) = read_kind(name, entry, module, language, diagnostics) {
-            kinds.insert(name.to_owned(), kind);
+        match read_kind(name, entry, module, language, diagnostics) {
+            Some(kind) => {
+                kinds.insert(name.to_owned(), kind);
+            }
+            None => {
+                broken.insert(name.to_owned());
+            }
         }
     }
-    kinds
+    (kinds, broken)
 }
+
+/// Keys of module and host files, which no kind can be called: its contributions would be read as something else.
+const RESERVED: [&str; 8] = [
+    "module",
+    "options",
+    "contribution",
+    "extends",
+    "host",
+    "modules",
+    "allow",
+    "override",
+];
 
 fn read_kind(
     name: &str,
@@ -155,25 +178,42 @@ fn read_kind(
                     entry.value.type_name()
                 ),
             )
-            .at(entry.key, "a table is wanted"),
+            .at(entry.key, "a table is wanted")
+            .help(format!("write `[contribution.{name}]` with `doc = \"…\"`")),
         );
         return None;
     };
+    if RESERVED.contains(&name) {
+        diagnostics.push(
+            Diagnostic::error(
+                codes::BAD_DECLARATION,
+                format!("a kind cannot be called `{name}`"),
+            )
+            .at(entry.key, "this is a section of module or host files")
+            .help("choose another name"),
+        );
+        return None;
+    }
     if module.is_some() && language.kinds.contains_key(name) {
         diagnostics.push(
             Diagnostic::error(
                 codes::DUPLICATE,
                 format!("the kind `{name}` is forge's own"),
             )
-            .at(entry.key, "choose another name"),
+            .at(entry.key, "")
+            .help("choose another name"),
         );
         return None;
     }
     let mut header = table.clone();
-    let fields = match header.take("fields").map(|fields| fields.value.kind) {
-        Some(NodeKind::Table(fields)) => Fields::parse(&fields, diagnostics),
-        _ => Fields::default(),
-    };
+    let fields = header
+        .take("fields")
+        .and_then(|entry| {
+            let section = format!("contribution.{name}.fields");
+            section_table(&section, &entry, diagnostics)
+                .map(|fields| Fields::parse(fields, diagnostics))
+        })
+        .unwrap_or_default();
     for reserved in ["name", "module", "when", "for_each"] {
         if let Some(field) = fields.get(reserved) {
             diagnostics.push(
@@ -181,7 +221,8 @@ fn read_kind(
                     codes::BAD_DECLARATION,
                     format!("every contribution has `{reserved}` already"),
                 )
-                .at(field.at, ""),
+                .at(field.at, "")
+                .help("choose another name"),
             );
         }
     }
@@ -276,7 +317,10 @@ fn read_contribution(
     let when = condition("when", diagnostics);
     let for_each = condition("for_each", diagnostics);
     let Some(name) = body.take("name") else {
-        diagnostics.push(missing_key("name", at, &format!("[[{}]]", kind.text), None));
+        diagnostics.push(
+            missing_key("name", at, &format!("[[{}]]", kind.text), None)
+                .help("add `name = \"…\"`: contributions of a kind are told apart by it"),
+        );
         return None;
     };
     if name.value.as_str().is_none() {

@@ -1,7 +1,7 @@
 //! A whole project: its settings, modules, images and lock; and the chain of files of one host.
 
 use super::language::Language;
-use super::{host, image, module, only_known};
+use super::{declarations, host, image, module, only_known, section_table};
 use crate::pure::config::decode::{decode_fields, missing_key};
 use crate::pure::config::host::HostFile;
 use crate::pure::config::node::parse;
@@ -13,17 +13,43 @@ use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes}
 pub const SETTINGS: &str = "forge.toml";
 
 /// The text of a file, if it is UTF-8 without NUL; reports it otherwise.
-pub fn utf8<'a>(path: &str, file: &'a TextFile, diagnostics: &mut Diagnostics) -> Option<&'a str> {
-    match std::str::from_utf8(&file.bytes) {
-        Ok(text) if !text.contains('\0') && u32::try_from(text.len()).is_ok() => Some(text),
-        _ => {
-            diagnostics.push(Diagnostic::error(
-                codes::NOT_UTF8,
-                format!("`{path}` is not UTF-8 text"),
-            ));
-            None
+pub fn utf8<'a>(
+    path: &str,
+    file: &'a TextFile,
+    sources: &mut Sources,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a str> {
+    let (message, at, help) = match std::str::from_utf8(&file.bytes) {
+        Ok(text) if u32::try_from(text.len()).is_err() => {
+            diagnostics.push(
+                Diagnostic::error(codes::NOT_UTF8, format!("`{path}` is larger than 4 GiB"))
+                    .help("no file of a project is that large"),
+            );
+            return None;
         }
-    }
+        Ok(text) => match text.find('\0') {
+            None => return Some(text),
+            Some(at) => (
+                format!("`{path}` holds a NUL character"),
+                at,
+                "remove it: it is part of no text",
+            ),
+        },
+        Err(error) => (
+            format!("`{path}` is not UTF-8 text"),
+            error.valid_up_to(),
+            "save the file as UTF-8",
+        ),
+    };
+    // What cannot be shown is replaced; up to the place of the mistake the text is the same.
+    let shown = String::from_utf8_lossy(&file.bytes).replace('\0', "\u{fffd}");
+    let id = sources.add(path, shown);
+    diagnostics.push(
+        Diagnostic::error(codes::NOT_UTF8, message)
+            .at(Span::new(id, at..at + '\u{fffd}'.len_utf8()), "here")
+            .help(help),
+    );
+    None
 }
 
 /// Adds the text of a file to the sources; reports it if it is none.
@@ -33,7 +59,7 @@ pub fn add_source(
     sources: &mut Sources,
     diagnostics: &mut Diagnostics,
 ) -> Option<SourceId> {
-    let text = utf8(path, file, diagnostics)?;
+    let text = utf8(path, file, sources, diagnostics)?;
     let shown = if file.embedded {
         format!("<catalogue>/{path}")
     } else {
@@ -50,22 +76,56 @@ pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnos
         kinds: language.kinds.clone(),
         ..Project::default()
     };
-    for (name, path, file) in text.folders_with("modules", "module.toml") {
-        let Some(id) = add_source(path, file, sources, diagnostics) else {
-            continue;
-        };
-        match name.parse() {
-            Ok(name) => {
-                if let Some(module) =
-                    module::read(name, file.embedded, id, &language, sources, diagnostics)
-                {
-                    project.modules.insert(module.name.clone(), module);
-                }
-            }
-            Err(error) => bad_folder(&error, id, diagnostics),
+    read_modules(text, &language, sources, &mut project, diagnostics);
+    read_images(text, &language, sources, &mut project, diagnostics);
+    for (name, path) in text.host_files() {
+        if let Err(error) = name.parse::<HostName>()
+            && let Some(id) = text
+                .get(path)
+                .and_then(|file| add_source(path, file, sources, diagnostics))
+        {
+            bad_name(&error, id, "file", diagnostics);
         }
     }
+    project.language = language;
+    declarations::check(&project, diagnostics);
+    project
+}
+
+fn read_modules(
+    text: &ProjectText,
+    language: &Language,
+    sources: &mut Sources,
+    project: &mut Project,
+    diagnostics: &mut Diagnostics,
+) {
+    for (name, path, file) in text.folders_with("modules", "module.toml") {
+        let id = add_source(path, file, sources, diagnostics);
+        let module = id.and_then(|id| match name.parse() {
+            Ok(name) => module::read(name, file.embedded, id, language, sources, diagnostics),
+            Err(error) => {
+                bad_name(&error, id, "folder", diagnostics);
+                None
+            }
+        });
+        match module {
+            Some(module) => {
+                project.modules.insert(module.name.clone(), module);
+            }
+            None => {
+                project.broken.modules.insert(name.to_owned());
+            }
+        }
+    }
+    for name in text.folders_without("modules", "module.toml") {
+        no_file("modules", name, "module.toml", diagnostics);
+        project.broken.modules.insert(name.to_owned());
+    }
     for module in project.modules.values() {
+        project
+            .broken
+            .kinds
+            .extend(module.broken_kinds.iter().cloned());
         for (name, kind) in &module.kinds {
             match project.kinds.get(name) {
                 Some(first) => diagnostics.push(
@@ -74,7 +134,8 @@ pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnos
                         format!("two modules declare the kind `{name}`"),
                     )
                     .at(kind.at, "again here")
-                    .also(first.at, "first here"),
+                    .also(first.at, "first here")
+                    .help("give one of them another name"),
                 ),
                 None => {
                     project.kinds.insert(name.clone(), kind.clone());
@@ -82,27 +143,63 @@ pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnos
             }
         }
     }
-    for (name, path, file) in text.folders_with("images", "image.toml") {
-        let Some(id) = add_source(path, file, sources, diagnostics) else {
-            continue;
-        };
-        match name.parse() {
-            Ok(name) => {
-                if let Some(image) = image::read(name, id, &language, sources, diagnostics) {
-                    project.images.insert(image.name.clone(), image);
-                }
-            }
-            Err(error) => bad_folder(&error, id, diagnostics),
-        }
-    }
-    project.language = language;
-    project
 }
 
-fn bad_folder(error: &crate::pure::name::NameError, id: SourceId, diagnostics: &mut Diagnostics) {
+fn read_images(
+    text: &ProjectText,
+    language: &Language,
+    sources: &mut Sources,
+    project: &mut Project,
+    diagnostics: &mut Diagnostics,
+) {
+    for (name, path, file) in text.folders_with("images", "image.toml") {
+        let id = add_source(path, file, sources, diagnostics);
+        let image = id.and_then(|id| match name.parse() {
+            Ok(name) => image::read(name, id, language, sources, diagnostics),
+            Err(error) => {
+                bad_name(&error, id, "folder", diagnostics);
+                None
+            }
+        });
+        match image {
+            Some(image) => {
+                project.images.insert(image.name.clone(), image);
+            }
+            None => {
+                project.broken.images.insert(name.to_owned());
+            }
+        }
+    }
+    for name in text.folders_without("images", "image.toml") {
+        no_file("images", name, "image.toml", diagnostics);
+        project.broken.images.insert(name.to_owned());
+    }
+}
+
+fn no_file(folder: &str, name: &str, file: &str, diagnostics: &mut Diagnostics) {
     diagnostics.push(
-        Diagnostic::error(codes::BAD_NAME, error.to_string())
-            .at(Span::new(id, 0..0), "the folder of this file has this name"),
+        Diagnostic::error(
+            codes::MISSING_FILE,
+            format!("the folder `{folder}/{name}` has no `{file}`"),
+        )
+        .help("add the file, or remove the folder"),
+    );
+}
+
+fn bad_name(
+    error: &crate::pure::name::NameError,
+    id: SourceId,
+    what: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    let at = match what {
+        "file" => "this file has this name".to_owned(),
+        _ => format!("the {what} of this file has this name"),
+    };
+    diagnostics.push(
+        Diagnostic::error(codes::BAD_NAME, error.message())
+            .at(Span::new(id, 0..0), at)
+            .help(format!("rename the {what}: {}", error.rule())),
     );
 }
 
@@ -137,9 +234,7 @@ fn read_settings(
         );
         return String::new();
     };
-    section
-        .value
-        .as_table()
+    section_table("project", section, diagnostics)
         .and_then(|inner| {
             decode_fields(
                 inner,
@@ -173,17 +268,7 @@ pub fn read_host(
         if let Some(at) = wanted_at
             && let Some(position) = chain.iter().position(|file| file.name == name)
         {
-            let way: Vec<&str> = chain[position..]
-                .iter()
-                .map(|file| file.name.as_str())
-                .collect();
-            diagnostics.push(
-                Diagnostic::error(
-                    codes::CYCLE,
-                    format!("hosts extend each other: {} → {name}", way.join(" → ")),
-                )
-                .at(at, "this closes the circle"),
-            );
+            diagnostics.push(circle(&chain[position..], at));
             return None;
         }
         let path = format!("hosts/{name}.toml");
@@ -192,7 +277,11 @@ pub fn read_host(
                 codes::MISSING_FILE,
                 format!("there is no host `{name}`: no `{path}`"),
             )
-            .suggest(name.as_str(), text.hosts());
+            .suggest(
+                name.as_str(),
+                text.hosts()
+                    .filter(|other| chain.iter().all(|file| file.name.as_str() != *other)),
+            );
             diagnostics.push(match wanted_at {
                 Some(at) => diagnostic.at(at, "extended here"),
                 None => diagnostic,
@@ -206,7 +295,9 @@ pub fn read_host(
                 Ok(parent_name) => next = Some((parent_name, Some(parent.at))),
                 Err(error) => {
                     diagnostics.push(
-                        Diagnostic::error(codes::BAD_NAME, error.to_string()).at(parent.at, ""),
+                        Diagnostic::error(codes::BAD_NAME, error.message())
+                            .at(parent.at, "")
+                            .help(error.rule()),
                     );
                     return None;
                 }
@@ -215,4 +306,26 @@ pub fn read_host(
         chain.push(host);
     }
     Some(chain)
+}
+
+/// Whichever of the hosts one begins with, the circle is described in the same way, so that it is reported once.
+fn circle(files: &[HostFile], closing: Span) -> Diagnostic {
+    let first = files
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, file)| &file.name)
+        .map_or(0, |(position, _)| position);
+    let mut way: Vec<&HostFile> = files[first..].iter().chain(&files[..first]).collect();
+    let at = way
+        .last()
+        .and_then(|file| file.extends.as_ref())
+        .map_or(closing, |parent| parent.at);
+    way.extend(way.first().copied());
+    let names: Vec<&str> = way.iter().map(|file| file.name.as_str()).collect();
+    Diagnostic::error(
+        codes::CYCLE,
+        format!("hosts extend each other: {}", names.join(" → ")),
+    )
+    .at(at, "this closes the circle")
+    .help("remove one of these `extends`")
 }

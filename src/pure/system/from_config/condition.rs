@@ -47,6 +47,7 @@ pub(super) fn look_up<'a, 'p>(data: &'a Json, path: &[&'p str]) -> Result<&'a Js
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ConditionError {
     Form(String),
+    /// The path that leads nowhere.
     Undefined(String),
 }
 
@@ -69,7 +70,7 @@ fn part_holds(part: &str, data: &Json) -> Result<bool, ConditionError> {
         (None, None) => (part, None),
     };
     let names = split_path(path).ok_or_else(|| ConditionError::Form(path.to_owned()))?;
-    let value = look_up(data, &names).map_err(|name| ConditionError::Undefined(name.to_owned()))?;
+    let value = look_up(data, &names).map_err(|_| ConditionError::Undefined(path.to_owned()))?;
     match comparison {
         None => Ok(is_true(value)),
         Some((text, wanted)) => {

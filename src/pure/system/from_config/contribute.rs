@@ -6,51 +6,73 @@ use handlebars::Context;
 use serde_json::{Map, Value as Json, json};
 
 use super::condition::{ConditionError, holds, look_up, split_path};
-use super::expand::{expand, expand_table};
-use super::host_json;
+use super::expand::{expand, expand_table, suggest_name};
+use super::failed::{Failed, full_name};
 use super::layers::Merged;
 use super::references::qualify;
+use super::{Enabled, host_json};
+use super::{names, overrides};
 use crate::pure::config::decode::{decode, decode_fields};
 use crate::pure::config::field::Type;
 use crate::pure::config::host::overlay_tables;
-use crate::pure::config::module::{Contribution, Kind};
-use crate::pure::config::node::{Node, NodeKind, Table};
+use crate::pure::config::module::{Contribution, Kind, Named};
+use crate::pure::config::node::{Node, Table};
 use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
-use crate::pure::name::{NetworkName, SecretName, ServiceName, VolumeName};
 use crate::pure::system::Host;
 use crate::pure::system::facts::{Fact, Facts, HOST};
 use crate::pure::template::{Engine, helpers::MARK};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 
+const CONDITIONS: &str =
+    "write `PATH`, `not PATH`, `PATH == 'text'`, `PATH != 'text'`, or several joined by `and`";
+
 pub(super) struct Contributed {
     pub facts: Facts,
+    pub failed: Failed,
     pub providers: Json,
 }
 
 pub(super) fn contribute(
     merged: &Merged,
     host: &Host,
-    modules: &BTreeMap<String, Value>,
+    enabled: &Enabled,
     project: &Project,
     diagnostics: &mut Diagnostics,
 ) -> Contributed {
+    let modules = &enabled.modules;
+    let mut failed = Failed::default();
+    for name in &enabled.failed {
+        match project.modules.get(name.as_str()) {
+            Some(module) => {
+                for contribution in &module.contributions {
+                    failed.add_contribution(name, contribution);
+                }
+            }
+            None => failed.add_everything(),
+        }
+    }
     let mut evaluation = Evaluation {
         project,
+        enabled,
         modules,
+        failed,
         overrides: &merged.overrides,
         used_overrides: BTreeSet::new(),
         engine: Engine::default(),
         facts: Facts::default(),
         diagnostics,
     };
-    let mut enabled: Map<String, Json> = project
+    let mut flags: Map<String, Json> = project
         .modules
         .keys()
-        .map(|name| (name.to_string(), json!(modules.contains_key(name.as_str()))))
+        .map(|name| (name.to_string(), json!(enabled.contains(name.as_str()))))
         .collect();
-    enabled.insert(HOST.to_owned(), json!(true));
-    let mut base = json!({ "host": host_json(host), "modules": enabled });
+    flags.insert(HOST.to_owned(), json!(true));
+    for name in &project.broken.modules {
+        flags.insert(name.clone(), json!(enabled.contains(name)));
+    }
+    let mut base = json!({ "host": host_json(host), "modules": flags });
 
     // Each contributor with its contributions: the enabled modules by name, then the host itself.
     let mut contributors: Vec<(&str, &[Contribution])> = modules
@@ -74,15 +96,25 @@ pub(super) fn contribute(
     evaluation.run(&contributors, &base, &|c| !is_provider(c) && !is_derived(c));
     evaluation.check_derived(&contributors);
     evaluation.run(&contributors, &base, &|c| !is_provider(c) && is_derived(c));
-    evaluation.check_overrides();
+    overrides::check(
+        evaluation.overrides,
+        &evaluation.used_overrides,
+        &evaluation.facts,
+        &evaluation.failed,
+        project,
+        evaluation.diagnostics,
+    );
     Contributed {
         facts: evaluation.facts,
+        failed: evaluation.failed,
         providers,
     }
 }
 
 struct Evaluation<'a> {
     project: &'a Project,
+    enabled: &'a Enabled,
+    failed: Failed,
     modules: &'a BTreeMap<String, Value>,
     overrides: &'a Table,
     used_overrides: BTreeSet<(String, String)>,
@@ -113,6 +145,9 @@ impl Evaluation<'_> {
 
     fn contribution(&mut self, module: &str, contribution: &Contribution, context: &mut Context) {
         let Some(kind) = self.project.kinds.get(&contribution.kind.text) else {
+            if self.project.knows(&contribution.kind.text) {
+                return;
+            }
             self.diagnostics.push(
                 Diagnostic::error(
                     codes::UNKNOWN_KIND,
@@ -130,72 +165,128 @@ impl Evaluation<'_> {
         let consumed = kind
             .declared_by
             .as_ref()
-            .is_none_or(|owner| self.modules.contains_key(owner.as_str()));
+            .is_none_or(|owner| self.enabled.contains(owner.as_str()));
         if !consumed {
             return;
         }
         match &contribution.for_each {
             None => self.instance(module, contribution, kind, None, context),
-            Some(each) => {
-                for item in self.items(&each.text, each.at, context) {
-                    self.instance(module, contribution, kind, Some(item), context);
+            Some(each) => match self.items(&each.text, each.at, context) {
+                Some(items) => {
+                    for item in items {
+                        self.instance(module, contribution, kind, Some(item), context);
+                    }
                 }
-            }
+                None => self.failed.add_contribution(module, contribution),
+            },
         }
     }
 
     /// The items that `for_each` names, as `each` has them.
-    fn items(&mut self, path: &str, at: Span, context: &Context) -> Vec<Json> {
-        let form = || {
-            Diagnostic::error(
-                codes::BAD_FOR_EACH,
-                format!("`{path}` is nothing to repeat over"),
-            )
-            .at(at, "`options.NAME` or `facts.KIND` is wanted")
+    fn items(&mut self, path: &str, at: Span, context: &Context) -> Option<Vec<Json>> {
+        let form = |what: &str| {
+            Diagnostic::error(codes::BAD_FOR_EACH, format!("`{path}` {what}"))
+                .at(at, "a list or a map is wanted")
         };
+        let usage = "write `options.NAME`, or `facts.KIND` for all contributions of a kind";
         let Some(names) = split_path(path) else {
-            self.diagnostics.push(form());
-            return Vec::new();
+            self.diagnostics
+                .push(form("is nothing to repeat over").help(usage));
+            return None;
         };
         if let ["facts", kind] = names.as_slice() {
             if !self.project.kinds.contains_key(*kind) {
-                self.diagnostics
-                    .push(form().suggest(kind, self.project.kinds.keys().map(String::as_str)));
+                if !self.project.knows(kind) {
+                    let known: Vec<String> = self
+                        .project
+                        .kinds
+                        .keys()
+                        .map(|kind| format!("facts.{kind}"))
+                        .collect();
+                    self.diagnostics.push(
+                        form("names a kind that no module declares")
+                            .suggest(path, known.iter().map(String::as_str)),
+                    );
+                }
+                return None;
             }
-            return self
+            let items = self
                 .facts
                 .of(kind)
-                .map(|fact| json!({ "key": fact.name, "value": fact.to_json() }))
-                .collect();
+                .map(|fact| json!({ "key": fact.name, "value": fact.to_json() }));
+            return Some(items.collect());
         }
         match look_up(context.data(), &names) {
-            Ok(Json::Array(items)) => items
-                .iter()
-                .enumerate()
-                .map(|(key, value)| json!({ "key": key, "value": value }))
-                .collect(),
-            Ok(Json::Object(map)) => map
-                .iter()
-                .map(|(key, value)| json!({ "key": key, "value": value }))
-                .collect(),
-            Ok(Json::Null) => Vec::new(),
+            Ok(Json::Array(items)) => Some(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(key, value)| json!({ "key": key, "value": value }))
+                    .collect(),
+            ),
+            Ok(Json::Object(map)) => Some(
+                map.iter()
+                    .map(|(key, value)| json!({ "key": key, "value": value }))
+                    .collect(),
+            ),
+            Ok(Json::Null) => Some(Vec::new()),
             Ok(_) => {
-                self.diagnostics.push(form());
-                Vec::new()
+                self.diagnostics
+                    .push(form("is neither a list nor a map").help(usage));
+                None
             }
-            Err(missing) => {
+            Err(_) => {
                 let known: Vec<String> = context.data()["options"]
                     .as_object()
-                    .map(|options| options.keys().cloned().collect())
-                    .unwrap_or_default();
+                    .into_iter()
+                    .flat_map(|options| options.keys().map(|key| format!("options.{key}")))
+                    .collect();
+                // Whoever forgets `options.` means an option all the same.
+                let meant = match names.as_slice() {
+                    [name] => format!("options.{name}"),
+                    _ => path.to_owned(),
+                };
                 self.diagnostics
-                    .push(form().suggest(missing, known.iter().map(String::as_str)));
-                Vec::new()
+                    .push(match known.iter().any(|name| *name == meant) {
+                        true => {
+                            form("is not defined here").help(format!("did you mean `{meant}`?"))
+                        }
+                        false => form("is not defined here")
+                            .suggest(&meant, known.iter().map(String::as_str))
+                            .help(usage),
+                    });
+                None
             }
         }
     }
 
     fn instance(
+        &mut self,
+        module: &str,
+        contribution: &Contribution,
+        kind: &Kind,
+        each: Option<Json>,
+        context: &mut Context,
+    ) {
+        // What is wrong with one item of many must say which.
+        let item = each.as_ref().map(|each| {
+            let key = &each["key"];
+            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            format!("for the item `{key}` of `for_each`")
+        });
+        let mut found = Diagnostics::default();
+        std::mem::swap(&mut found, self.diagnostics);
+        self.one(module, contribution, kind, each, context);
+        std::mem::swap(&mut found, self.diagnostics);
+        if let Some(item) = item {
+            for diagnostic in found.iter_mut() {
+                diagnostic.notes.insert(0, item.clone());
+            }
+        }
+        self.diagnostics.extend(found);
+    }
+
+    fn one(
         &mut self,
         module: &str,
         contribution: &Contribution,
@@ -219,27 +310,36 @@ impl Evaluation<'_> {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    let message = match error {
-                        ConditionError::Form(part) => format!("`{part}` is no condition"),
-                        ConditionError::Undefined(name) => format!("`{name}` is not defined here"),
-                    };
-                    self.diagnostics.push(
+                    let problem = |message: String| {
                         Diagnostic::error(codes::BAD_CONDITION, message)
                             .at(when.at, "in this condition")
-                            .help("write `PATH`, `not PATH`, `PATH == 'text'`, `PATH != 'text'`, joined by `and`"),
-                    );
+                    };
+                    self.diagnostics.push(match error {
+                        ConditionError::Form(part) if part.is_empty() => {
+                            problem("a condition is empty".to_owned()).help(CONDITIONS)
+                        }
+                        ConditionError::Form(part) => {
+                            problem(format!("`{part}` is no condition")).help(CONDITIONS)
+                        }
+                        ConditionError::Undefined(path) => {
+                            let names = split_path(&path).unwrap_or_default();
+                            suggest_name(
+                                problem(format!("`{path}` is not defined here")),
+                                &names,
+                                context.data(),
+                            )
+                        }
+                    });
+                    self.failed.add_contribution(module, contribution);
                     return;
                 }
             }
         }
         let Some(name) = self.name(&contribution.name, kind, context) else {
+            self.failed.add_contribution(module, contribution);
             return;
         };
-        let full_name = if kind.name == "file" {
-            format!("{module}/{name}")
-        } else {
-            name
-        };
+        let full_name = full_name(&kind.name, module, &name);
         let (body, overridden) = self.overlay(&kind.name, &full_name, &contribution.body);
         // Files and units are rendered when all facts are known.
         let raw: &[&str] = match kind.name.as_str() {
@@ -248,6 +348,7 @@ impl Evaluation<'_> {
         };
         let Some(body) = expand_table(&body, raw, &mut self.engine, context, self.diagnostics)
         else {
+            self.failed.add(&kind.name, &full_name);
             return;
         };
         let place = format!("[[{}]] `{full_name}`", kind.name);
@@ -258,12 +359,14 @@ impl Evaluation<'_> {
             &place,
             self.diagnostics,
         ) else {
+            self.failed.add(&kind.name, &full_name);
             return;
         };
+        let subject = format!("{}.{full_name}", kind.name);
         for field in kind.fields.iter() {
             if let Some(value) = fields.get_mut(&field.name) {
                 if !raw.contains(&field.name.as_str()) {
-                    self.refuse_secrets(value);
+                    self.refuse_secrets(value, &subject);
                 }
                 qualify(value, &field.ty, module);
             }
@@ -292,62 +395,69 @@ impl Evaluation<'_> {
         {
             return;
         }
-        let code = if fact.kind == "provider" {
-            codes::TWO_PROVIDERS
-        } else {
-            codes::DUPLICATE
-        };
-        let message = if shared {
-            format!(
-                "the {} `{}` is wanted twice, differently",
-                fact.kind, fact.name
+        let (kind, name) = (&fact.kind, &fact.name);
+        let diagnostic = if kind == "provider" {
+            Diagnostic::error(codes::TWO_PROVIDERS, format!("`{name}` is provided twice"))
+                .help("disable one of the modules that provide it")
+        } else if shared {
+            Diagnostic::error(
+                codes::DUPLICATE,
+                format!("the {kind} `{name}` is wanted twice, differently"),
             )
+            .help("let both say the same, or override one of them")
         } else {
-            format!(
-                "two contributions of kind `{}` are called `{}`",
-                fact.kind, fact.name
+            Diagnostic::error(
+                codes::DUPLICATE,
+                format!("two contributions of the kind `{kind}` are called `{name}`"),
             )
+            .help("give one of them another name")
         };
-        self.diagnostics.push(
-            Diagnostic::error(code, message)
+        self.diagnostics.push(if fact.at == first {
+            diagnostic.at(fact.at, "both are made here")
+        } else {
+            diagnostic
                 .at(fact.at, "again here")
-                .also(first, "first here"),
-        );
+                .also(first, "first here")
+        });
     }
 
     fn name(&mut self, node: &Node, kind: &Kind, context: &Context) -> Option<String> {
         let node = expand(node, &mut self.engine, context, self.diagnostics)?;
         let value = decode(&node, &Type::Name, "name", self.diagnostics)?;
         let name = value.as_str()?.to_owned();
-        let problem = match kind.name.as_str() {
-            "service" => name
-                .parse::<ServiceName>()
-                .err()
-                .map(|error| error.to_string()),
-            "volume" => name
-                .parse::<VolumeName>()
-                .err()
-                .map(|error| error.to_string()),
-            "secret" => name
-                .parse::<SecretName>()
-                .err()
-                .map(|error| error.to_string()),
-            "network" => name
-                .parse::<NetworkName>()
-                .err()
-                .map(|error| error.to_string()),
-            "file" if name.contains('/') => {
-                Some(format!("`{name}` holds a `/`: a file's name has no folder"))
-            }
-            _ => None,
-        };
-        match problem {
+        if kind.name == "provider" && !self.meets_a_need(&name) {
+            let needs = self
+                .project
+                .kinds
+                .values()
+                .filter(|kind| kind.needs_provider);
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::UNKNOWN_KIND,
+                    format!("nothing needs a provider called `{name}`"),
+                )
+                .at(node.span, "the kind that it provides is wanted")
+                .suggest(&name, needs.map(|kind| kind.name.as_str())),
+            );
+            return None;
+        }
+        match names::problem(&kind.name, &name) {
             None => Some(name),
-            Some(message) => {
-                self.diagnostics
-                    .push(Diagnostic::error(codes::BAD_NAME, message).at(node.span, ""));
+            Some((message, rule)) => {
+                self.diagnostics.push(
+                    Diagnostic::error(codes::BAD_NAME, message)
+                        .at(node.span, "")
+                        .help(rule),
+                );
                 None
             }
+        }
+    }
+
+    fn meets_a_need(&self, name: &str) -> bool {
+        match self.project.kinds.get(name) {
+            Some(kind) => kind.needs_provider,
+            None => self.project.knows(name),
         }
     }
 
@@ -368,23 +478,31 @@ impl Evaluation<'_> {
         self.used_overrides
             .insert((kind.to_owned(), name.to_owned()));
         let mut overridden = Vec::new();
-        collect_overridden(upper, Some(body), "", &mut overridden);
+        overrides::collect(upper, Some(body), "", &mut overridden);
         (overlay_tables(body.clone(), upper.clone()), overridden)
     }
 
     /// Text of a contribution ends up in units, compose files and the like, which are files on disk: no secret may be in it.
-    fn refuse_secrets(&mut self, value: &Value) {
+    fn refuse_secrets(&mut self, value: &Value, subject: &str) {
         match &value.data {
             Data::Str(text) if text.contains(MARK) => self.diagnostics.push(
                 Diagnostic::error(
                     codes::SECRET_AT_REST,
-                    "a secret in a field of a contribution",
+                    format!("{subject} holds a secret in one of its fields"),
                 )
                 .at(value.at, "it would be written to disk in clear")
                 .help("put it into a `[[file]]` and mount that, or use `env_secret`"),
             ),
-            Data::List(items) => items.iter().for_each(|item| self.refuse_secrets(item)),
-            Data::Map(map) => map.values().for_each(|item| self.refuse_secrets(item)),
+            Data::List(items) => {
+                for item in items {
+                    self.refuse_secrets(item, subject);
+                }
+            }
+            Data::Map(map) => {
+                for item in map.values() {
+                    self.refuse_secrets(item, subject);
+                }
+            }
             _ => {}
         }
     }
@@ -406,10 +524,11 @@ impl Evaluation<'_> {
                 .iter()
                 .flat_map(|(_, contributions)| contributions.iter())
                 .find(|contribution| contribution.kind.text == kind.name);
-            if let Some(contribution) = needed {
+            let broken = self.failed.covers("provider", &kind.name);
+            if let Some(contribution) = needed.filter(|_| !broken) {
                 let mut diagnostic = Diagnostic::error(
                     codes::NO_PROVIDER,
-                    format!("nobody provides the `{}` that is needed", kind.name),
+                    format!("no enabled module provides a {}", kind.name),
                 )
                 .at(contribution.at, "needed here");
                 for module in self.project.modules.values() {
@@ -425,6 +544,8 @@ impl Evaluation<'_> {
                     }
                 }
                 self.diagnostics.push(diagnostic);
+            }
+            if needed.is_some() || broken {
                 // A stand-in, so that the templates that use it do not fail as well.
                 let stand_in = json!({ "host": "nobody", "port": 1, "tls": false, "service": null, "module": HOST, "name": kind.name });
                 providers.insert(kind.name.clone(), stand_in);
@@ -435,103 +556,39 @@ impl Evaluation<'_> {
 
     /// Refuses contributions over facts of a kind to that kind itself, or to one that others are repeated over: there would be no end.
     fn check_derived(&mut self, contributors: &[(&str, &[Contribution])]) {
-        let derived: Vec<&Contribution> = contributors
+        let derived: Vec<(&Contribution, &Named, &str)> = contributors
             .iter()
             .flat_map(|(_, contributions)| contributions.iter())
-            .filter(|c| {
-                c.for_each
-                    .as_ref()
-                    .is_some_and(|each| each.text.starts_with("facts."))
+            .filter_map(|contribution| {
+                let each = contribution.for_each.as_ref()?;
+                Some((contribution, each, each.text.strip_prefix("facts.")?))
             })
             .collect();
-        let sources: BTreeSet<&str> = derived
-            .iter()
-            .filter_map(|c| c.for_each.as_ref()?.text.strip_prefix("facts."))
-            .collect();
-        for contribution in &derived {
-            if sources.contains(contribution.kind.text.as_str()) {
+        for (contribution, each, source) in &derived {
+            let kind = contribution.kind.text.as_str();
+            if kind == *source {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::BAD_FOR_EACH,
-                        format!(
-                            "`{}` is made from facts here, and facts are made from `{}` elsewhere",
-                            contribution.kind.text, contribution.kind.text
-                        ),
+                        format!("contributions of the kind `{kind}` are repeated over themselves"),
                     )
-                    .at(
-                        contribution
-                            .for_each
-                            .as_ref()
-                            .map_or(contribution.at, |each| each.at),
-                        "",
-                    )
-                    .note("contributions over facts are made once, after all others"),
+                    .at(each.at, "there would be no end")
+                    .help("contribute to another kind, or repeat over another"),
                 );
-            }
-        }
-    }
-
-    fn check_overrides(&mut self) {
-        for (kind, entry) in self.overrides.iter() {
-            let Some(names) = entry.value.as_table() else {
+            } else if let Some((_, other, _)) =
+                derived.iter().find(|(_, _, source)| *source == kind)
+            {
                 self.diagnostics.push(
                     Diagnostic::error(
-                        codes::BAD_OVERRIDE,
-                        format!("`override.{kind}` is {}", entry.value.type_name()),
+                        codes::BAD_FOR_EACH,
+                        format!("contributions of the kind `{kind}` are made over facts, and repeated over"),
                     )
-                    .at(entry.key, "write `[override.KIND.NAME]`"),
-                );
-                continue;
-            };
-            for (name, entry) in names.iter() {
-                if self
-                    .used_overrides
-                    .contains(&(kind.to_owned(), name.to_owned()))
-                {
-                    continue;
-                }
-                // A contribution that failed is no fact, though the override is right; its own mistake is reported already.
-                let diagnostic = Diagnostic::error(
-                    codes::BAD_OVERRIDE,
-                    format!("there is no {kind} `{name}` to override"),
-                )
-                .at(entry.key, "");
-                let diagnostic = if self.project.kinds.contains_key(kind) {
-                    let known: Vec<&str> = self.facts.names(kind).collect();
-                    diagnostic.suggest(name, known)
-                } else {
-                    diagnostic.suggest(kind, self.project.kinds.keys().map(String::as_str))
-                };
-                self.diagnostics.push(diagnostic);
-            }
-        }
-    }
-}
-
-/// The paths of the values in `upper`, each with the place of what it replaces.
-fn collect_overridden(
-    upper: &Table,
-    lower: Option<&Table>,
-    path: &str,
-    found: &mut Vec<(String, Option<Span>)>,
-) {
-    for (key, entry) in upper.iter() {
-        let path = if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        };
-        let below = lower.and_then(|lower| lower.get(key));
-        match &entry.value.kind {
-            NodeKind::Table(inner) => {
-                collect_overridden(
-                    inner,
-                    below.and_then(|below| below.value.as_table()),
-                    &path,
-                    found,
+                    .at(each.at, "made here")
+                    .also(other.at, "repeated over here")
+                    .note("contributions over facts are made once, after all others")
+                    .help("contribute to another kind, or repeat over another"),
                 );
             }
-            _ => found.push((path, below.map(|below| below.value.span))),
         }
     }
 }

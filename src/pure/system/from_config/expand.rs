@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::condition::{look_up, split_path};
 use crate::pure::config::node::{Entry, Node, NodeKind, Table};
-use crate::pure::template::{Engine, is_template};
+use crate::pure::template::{Engine, TemplateProblem, helper_names, is_template};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 
 /// Renders every string of `node` but those at `raw` keys of the top table. Mistakes are reported and leave the text as it is;
@@ -47,7 +47,7 @@ pub(super) fn expand(
 ) -> Option<Node> {
     let kind = match &node.kind {
         NodeKind::Str(text) if is_template(text) => {
-            expand_text(text, node.span, engine, context, diagnostics)?
+            expand_text(text, node, engine, context, diagnostics)?
         }
         NodeKind::List(items) => {
             let expanded: Vec<Node> = items
@@ -63,22 +63,30 @@ pub(super) fn expand(
     };
     Some(Node {
         span: node.span,
+        verbatim: None,
         kind,
     })
 }
 
 fn expand_text(
     text: &str,
-    at: Span,
+    node: &Node,
     engine: &mut Engine,
     context: &Context,
     diagnostics: &mut Diagnostics,
 ) -> Option<NodeKind> {
     if let Some(path) = single_path(text) {
         return match look_up(context.data(), &path) {
-            Ok(value) => Some(from_json(value, at)),
+            Ok(value) => Some(from_json(value, node.span)),
             Err(name) => {
-                diagnostics.push(undefined(name, &path, context.data(), at));
+                let position = path.iter().position(|part| *part == name).unwrap_or(0);
+                let shown = path[..=position].join(".");
+                let diagnostic = Diagnostic::error(
+                    codes::TEMPLATE_UNDEFINED,
+                    format!("`{shown}` is not defined here"),
+                )
+                .at(node.span, "in this template");
+                diagnostics.push(suggest_name(diagnostic, &path, context.data()));
                 None
             }
         };
@@ -86,14 +94,42 @@ fn expand_text(
     match engine.render(text, context) {
         Ok(rendered) => Some(NodeKind::Rendered(rendered)),
         Err(problem) => {
-            let code = if problem.syntax {
-                codes::TEMPLATE_SYNTAX
-            } else {
-                codes::TEMPLATE_UNDEFINED
-            };
-            diagnostics.push(Diagnostic::error(code, problem.message).at(at, "in this template"));
+            let at = problem_at(text, node, &problem);
+            diagnostics.push(template_mistake(problem, at, context.data()));
             None
         }
+    }
+}
+
+/// The expression that the problem is with, where the template stands in its file as it is; else all of it.
+fn problem_at(text: &str, node: &Node, problem: &TemplateProblem) -> Span {
+    match (node.verbatim, problem.range_in(text)) {
+        (Some(begin), Some(range)) => {
+            Span::new(node.span.source, begin + range.start..begin + range.end)
+        }
+        _ => node.span,
+    }
+}
+
+/// A problem with a template as a diagnostic, with names that may have been meant.
+pub(in crate::pure) fn template_mistake(
+    problem: TemplateProblem,
+    at: Span,
+    data: &Json,
+) -> Diagnostic {
+    if problem.syntax {
+        return Diagnostic::error(codes::TEMPLATE_SYNTAX, problem.message)
+            .at(at, "in this template")
+            .help("a literal `{{` is written `\\{{`");
+    }
+    let diagnostic =
+        Diagnostic::error(codes::TEMPLATE_UNDEFINED, problem.message).at(at, "in this template");
+    if let Some(helper) = &problem.unknown_helper {
+        return diagnostic.suggest(helper, helper_names());
+    }
+    match problem.missing.as_deref().and_then(split_path) {
+        Some(path) => suggest_name(diagnostic, &path, data),
+        None => diagnostic,
     }
 }
 
@@ -116,6 +152,7 @@ fn from_json(value: &Json, at: Span) -> NodeKind {
                 .iter()
                 .map(|item| Node {
                     span: at,
+                    verbatim: None,
                     kind: from_json(item, at),
                 })
                 .collect(),
@@ -125,6 +162,7 @@ fn from_json(value: &Json, at: Span) -> NodeKind {
             for (key, item) in map {
                 let value = Node {
                     span: at,
+                    verbatim: None,
                     kind: from_json(item, at),
                 };
                 table.insert(key.clone(), Entry { key: at, value });
@@ -134,15 +172,29 @@ fn from_json(value: &Json, at: Span) -> NodeKind {
     }
 }
 
-fn undefined(name: &str, path: &[&str], data: &Json, at: Span) -> Diagnostic {
-    let position = path.iter().position(|part| *part == name).unwrap_or(0);
-    let diagnostic = Diagnostic::error(
-        codes::TEMPLATE_UNDEFINED,
-        format!("`{}` is not defined here", path[..=position].join(".")),
-    )
-    .at(at, "in this template");
+/// Adds what the first name of `path` that is not there may have meant.
+pub(super) fn suggest_name(diagnostic: Diagnostic, path: &[&str], data: &Json) -> Diagnostic {
+    if let ["each", ..] = path
+        && data.get("each").is_none()
+    {
+        return diagnostic.help("`each` is defined only where `for_each` is given");
+    }
+    let position = (0..path.len())
+        .find(|end| look_up(data, &path[..=*end]).is_err())
+        .unwrap_or(0);
     match look_up(data, &path[..position]) {
-        Ok(Json::Object(map)) => diagnostic.suggest(name, map.keys().map(String::as_str)),
+        Ok(Json::Object(map)) if map.is_empty() => {
+            diagnostic.help(format!("`{}` holds nothing", path[..position].join(".")))
+        }
+        Ok(Json::Object(map)) => {
+            let before: String = path[..position]
+                .iter()
+                .map(|part| format!("{part}."))
+                .collect();
+            let known: Vec<String> = map.keys().map(|key| format!("{before}{key}")).collect();
+            let wrong = path[..=position].join(".");
+            diagnostic.suggest(&wrong, known.iter().map(String::as_str))
+        }
         _ => diagnostic,
     }
 }

@@ -199,10 +199,13 @@ fn convert<T: DeserializeOwned>(
     match serde_json::from_value(json) {
         Ok(typed) => Some(typed),
         Err(error) => {
-            diagnostics.push(
-                Diagnostic::error(codes::WRONG_TYPE, format!("{}: {error}", fact.subject()))
-                    .at(fact.at, ""),
-            );
+            // A reference to a name that cannot be one is reported as leading nowhere.
+            if !diagnostics.has_errors() {
+                diagnostics.push(
+                    Diagnostic::error(codes::WRONG_TYPE, format!("{}: {error}", fact.subject()))
+                        .at(fact.at, ""),
+                );
+            }
             None
         }
     }
@@ -218,44 +221,52 @@ pub(super) fn check_order(
     for start in services.keys() {
         // Depth-first with an explicit stack: a chain may be as long as there are services.
         let mut way: Vec<(&ServiceName, usize)> = vec![(start, 0)];
+        let mut on_way: BTreeSet<&ServiceName> = BTreeSet::new();
         while let Some((name, next)) = way.pop() {
-            if done.contains(name) {
-                continue;
-            }
-            let Some(service) = services.get(name) else {
+            let Some(service) = services.get(name).filter(|_| !done.contains(name)) else {
                 continue;
             };
             let Some(dependency) = service.depends_on.get(next) else {
                 done.insert(name);
+                on_way.remove(name);
                 continue;
             };
             way.push((name, next + 1));
-            if let Some(position) = way.iter().position(|(on_way, _)| *on_way == dependency) {
-                let names: Vec<&str> = way[position..]
+            on_way.insert(name);
+            if on_way.contains(dependency) {
+                let names: Vec<&str> = way
                     .iter()
                     .map(|(name, _)| name.as_str())
+                    .skip_while(|name| *name != dependency.as_str())
                     .collect();
-                let at = facts.get("service", name.as_str()).map(|fact| {
-                    fact.value
-                        .get("depends_on")
-                        .map_or(fact.at, |value| value.at)
-                });
                 let diagnostic = Diagnostic::error(
                     codes::CYCLE,
                     format!(
                         "services wait for each other: {} → {dependency}",
                         names.join(" → ")
                     ),
-                );
-                diagnostics.push(match at {
+                )
+                .help("remove one of these from `depends_on`");
+                diagnostics.push(match waits_at(facts, name, next) {
                     Some(at) => diagnostic.at(at, "this closes the circle"),
                     None => diagnostic,
                 });
-                return;
+                continue;
             }
             way.push((dependency, 0));
         }
     }
+}
+
+/// Where a service says what it waits for.
+fn waits_at(facts: &Facts, name: &ServiceName, position: usize) -> Option<Span> {
+    let fact = facts.get("service", name.as_str())?;
+    Some(
+        fact.value
+            .list("depends_on")
+            .get(position)
+            .map_or(fact.at, |item| item.at),
+    )
 }
 
 /// Who must reach whom shares a network: a service and what it waits for, the consumer of routes and scrapes and their targets,
@@ -271,7 +282,15 @@ pub(super) fn check_networks(
         let (Some(a), Some(b)) = (services.get(from), services.get(to)) else {
             return;
         };
-        let together = a.name == b.name
+        // A network that does not exist is reported where it is named.
+        let unknown = [a, b].iter().any(|service| {
+            service
+                .networks
+                .iter()
+                .any(|network| facts.get("network", network.as_str()).is_none())
+        });
+        let together = unknown
+            || a.name == b.name
             || a.network_host
             || b.network_host
             || a.networks
@@ -319,7 +338,7 @@ pub(super) fn check_networks(
         for (kind, consumer) in &module.reaches {
             for fact in facts.of(kind) {
                 if let Some(target) = fact.value.str("service") {
-                    meet(consumer, target, &fact.subject(), fact.at);
+                    meet(&consumer.text, target, &fact.subject(), fact.at);
                 }
             }
         }

@@ -6,19 +6,24 @@
 mod condition;
 mod contribute;
 mod expand;
+mod failed;
 mod layers;
 mod links;
+mod names;
+mod overrides;
 mod owners;
 mod references;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::policy;
 use super::{Host, PinnedImage, System};
-use crate::pure::config::decode::{decode_fields, missing_key};
-use crate::pure::config::host::HostFile;
+use crate::pure::config::decode::{decode, decode_fields, missing_key};
+use crate::pure::config::field::{Presence, Type};
+use crate::pure::config::host::{HostFile, ModuleUse};
+use crate::pure::config::module::Named;
 use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
 use crate::pure::name::HostName;
@@ -36,6 +41,18 @@ pub fn evaluate(
     let mut found = Diagnostics::default();
     let system = evaluate_into(project, pins, chain, &mut found);
     let failed = found.has_errors();
+    // A mistake in a module says which hosts it is met on; one in the host's own files says so by its place.
+    if let Some(own) = chain.first() {
+        for diagnostic in found.iter_mut() {
+            let shown = diagnostic
+                .primary
+                .as_ref()
+                .is_some_and(|label| chain.iter().any(|file| file.at.source == label.span.source));
+            if !shown {
+                diagnostic.hosts.push(own.name.to_string());
+            }
+        }
+    }
     diagnostics.extend(found);
     system.filter(|_| !failed)
 }
@@ -48,16 +65,11 @@ fn evaluate_into(
 ) -> Option<System> {
     let merged = layers::merge(chain)?;
     let host = read_host(&merged, &chain.first()?.name, project, diagnostics);
-    let modules = enabled_modules(&merged, project, diagnostics);
-    let host = host?;
-    let contributed = contribute::contribute(&merged, &host, &modules, project, diagnostics);
-    let mut facts = contributed.facts;
-    references::follow(&facts, project, diagnostics);
+    let enabled = enabled_modules(&merged, project, diagnostics);
+    let contributed = contribute::contribute(&merged, &host, &enabled, project, diagnostics);
+    let (modules, mut facts) = (enabled.modules, contributed.facts);
+    references::follow(&facts, &contributed.failed, project, diagnostics);
     links::check_forms(&facts, diagnostics);
-    if diagnostics.has_errors() {
-        // What follows assumes that references lead somewhere; it would only report the same mistakes again.
-        return None;
-    }
     let (services, networks, firewall) = links::typed(&facts, diagnostics)?;
     owners::check(&facts, &services, diagnostics);
     links::check_order(&facts, &services, diagnostics);
@@ -99,52 +111,107 @@ fn read_host(
     name: &HostName,
     project: &Project,
     diagnostics: &mut Diagnostics,
-) -> Option<Host> {
+) -> Host {
+    let fields = host_fields(merged, name, project, diagnostics);
+    // What is missing is reported; a stand-in lets the rest be checked all the same.
+    let text = |key: &str| fields.str(key).unwrap_or_default().to_owned();
+    Host {
+        name: name.clone(),
+        address: text("address"),
+        system: text("system"),
+        arch: text("arch"),
+        user: text("user"),
+        port: fields
+            .get("port")
+            .and_then(Value::as_int)
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or(22),
+        host_key: fields.str("host_key").map(str::to_owned),
+        tags: fields
+            .list("tags")
+            .iter()
+            .filter_map(|tag| tag.as_str().map(str::to_owned))
+            .collect(),
+    }
+}
+
+fn host_fields(
+    merged: &Merged,
+    name: &HostName,
+    project: &Project,
+    diagnostics: &mut Diagnostics,
+) -> Value {
     if merged.host.is_empty() {
         diagnostics.push(
             missing_key("[host]", merged.at, &format!("host `{name}`"), None)
                 .help("add `[host]` with `address` and `system`"),
         );
-        return None;
+        return Value::new(merged.host_at, Data::Map(right_fields(merged, project)));
     }
-    let fields = decode_fields(
+    decode_fields(
         &merged.host,
         &project.language.shape("host"),
         merged.host_at,
         &format!("[host] of `{name}`"),
         diagnostics,
-    )?;
-    let host = Value::new(merged.host_at, Data::Map(fields));
-    let text = |key: &str| host.str(key).map(str::to_owned);
-    Some(Host {
-        name: name.clone(),
-        address: text("address").unwrap_or_default(),
-        system: text("system").unwrap_or_default(),
-        arch: text("arch").unwrap_or_default(),
-        user: text("user").unwrap_or_default(),
-        port: host
-            .get("port")
-            .and_then(Value::as_int)
-            .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or(22),
-        host_key: text("host_key"),
-        tags: host
-            .list("tags")
-            .iter()
-            .filter_map(|tag| tag.as_str().map(str::to_owned))
-            .collect(),
-    })
+    )
+    .map_or_else(
+        || Value::new(merged.host_at, Data::Map(right_fields(merged, project))),
+        |fields| Value::new(merged.host_at, Data::Map(fields)),
+    )
 }
 
-/// The enabled modules with their checked options.
-fn enabled_modules(
-    merged: &Merged,
-    project: &Project,
-    diagnostics: &mut Diagnostics,
-) -> BTreeMap<String, Value> {
-    let mut enabled = BTreeMap::new();
+/// What is right of `[host]`, and for the rest something of its type: templates and conditions that use it are not wrong.
+fn right_fields(merged: &Merged, project: &Project) -> BTreeMap<String, Value> {
+    let mut reported = Diagnostics::default();
+    let mut fields = BTreeMap::new();
+    for field in project.language.shape("host").iter() {
+        let given = merged
+            .host
+            .get(&field.name)
+            .and_then(|entry| decode(&entry.value, &field.ty, &field.name, &mut reported));
+        let value = given.unwrap_or_else(|| match (&field.presence, &field.ty) {
+            (Presence::Default(value), _) => value.clone(),
+            (_, Type::Enum(values)) => Value::new(
+                merged.host_at,
+                Data::Str(values.first().cloned().unwrap_or_default()),
+            ),
+            (Presence::Optional, _) => Value::new(merged.host_at, Data::Null),
+            _ => Value::new(merged.host_at, Data::Str("192.0.2.1".to_owned())),
+        });
+        fields.insert(field.name.clone(), value);
+    }
+    fields
+}
+
+/// The modules that a host enables.
+struct Enabled {
+    /// Those whose options are right, with them.
+    modules: BTreeMap<String, Value>,
+    /// Those that cannot be used, for mistakes that are reported.
+    failed: BTreeSet<String>,
+}
+
+impl Enabled {
+    fn contains(&self, name: &str) -> bool {
+        self.modules.contains_key(name) || self.failed.contains(name)
+    }
+}
+
+fn enabled_modules(merged: &Merged, project: &Project, diagnostics: &mut Diagnostics) -> Enabled {
+    let mut enabled = Enabled {
+        modules: BTreeMap::new(),
+        failed: BTreeSet::new(),
+    };
     for (name, usage) in &merged.modules {
+        let on = usage.enable.is_none_or(|(on, _)| on);
         let Some(module) = project.modules.get(name.as_str()) else {
+            if on {
+                enabled.failed.insert(name.clone());
+            }
+            if project.broken.modules.contains(name) {
+                continue;
+            }
             diagnostics.push(
                 Diagnostic::error(
                     codes::UNKNOWN_MODULE,
@@ -156,9 +223,8 @@ fn enabled_modules(
             );
             continue;
         };
-        let on = usage.enable.is_none_or(|(on, _)| on);
         for (key, entry) in usage.options.iter() {
-            if module.options.get(key).is_none() {
+            if module.options.get(key).is_none() && !module.options.is_broken(key) {
                 diagnostics.push(
                     Diagnostic::error(
                         codes::UNKNOWN_OPTION,
@@ -174,23 +240,9 @@ fn enabled_modules(
             continue;
         }
         for required in &module.requires {
-            let present = merged
-                .modules
-                .get(&required.text)
-                .is_some_and(|usage| usage.enable.is_none_or(|(on, _)| on));
-            if !present {
-                diagnostics.push(
-                    Diagnostic::error(
-                        codes::REQUIRED_MODULE,
-                        format!(
-                            "module `{name}` requires `{}`, which is not enabled",
-                            required.text
-                        ),
-                    )
-                    .at(usage.at, "enabled here")
-                    .also(required.at, "required here")
-                    .help(format!("add `[modules.{}]` to the host", required.text)),
-                );
+            // That there is no such module at all is reported where it is required.
+            if project.modules.contains_key(required.text.as_str()) {
+                require(name, usage, required, merged, diagnostics);
             }
         }
         // Unknown options are reported above, in words of their own.
@@ -201,12 +253,48 @@ fn enabled_modules(
             }
         }
         let place = format!("[modules.{name}]");
-        if let Some(options) = decode_fields(&known, &module.options, usage.at, &place, diagnostics)
-        {
-            enabled.insert(name.clone(), Value::new(usage.at, Data::Map(options)));
+        match decode_fields(&known, &module.options, usage.at, &place, diagnostics) {
+            Some(options) if !module.options.any_broken() => {
+                let options = Value::new(usage.at, Data::Map(options));
+                enabled.modules.insert(name.clone(), options);
+            }
+            _ => {
+                enabled.failed.insert(name.clone());
+            }
         }
     }
     enabled
+}
+
+fn require(
+    name: &str,
+    usage: &ModuleUse,
+    required: &Named,
+    merged: &Merged,
+    diagnostics: &mut Diagnostics,
+) {
+    let other = merged.modules.get(&required.text);
+    let switched_off = match other.map(|other| other.enable) {
+        Some(None | Some((true, _))) => return,
+        Some(Some((false, at))) => Some(at),
+        None => None,
+    };
+    let diagnostic = Diagnostic::error(
+        codes::REQUIRED_MODULE,
+        format!(
+            "module `{name}` requires `{}`, which is not enabled",
+            required.text
+        ),
+    )
+    .at(usage.at, "enabled here")
+    .also(required.at, "required here");
+    diagnostics.push(match switched_off {
+        Some(at) => diagnostic.also(at, "switched off here").help(format!(
+            "enable `{}`, or disable `{name}` too",
+            required.text
+        )),
+        None => diagnostic.help(format!("add `[modules.{}]` to the host", required.text)),
+    });
 }
 
 fn pin_images(
@@ -240,6 +328,9 @@ fn pin(
     diagnostics: &mut Diagnostics,
 ) -> Option<PinnedImage> {
     let Some(pin) = pins.all.get(&image.name) else {
+        if pins.may_hold(image.name.as_str()) {
+            return None;
+        }
         diagnostics.push(
             Diagnostic::error(codes::UNPINNED, format!("image `{}` is not in forge.lock", image.name))
                 .at(used_at, "used here")

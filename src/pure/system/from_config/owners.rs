@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::pure::config::value::Value;
 use crate::pure::name::ServiceName;
-use crate::pure::system::facts::Facts;
+use crate::pure::system::facts::{Fact, Facts};
 use crate::pure::system::service::Service;
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 
@@ -23,7 +23,8 @@ impl Register {
                     format!("{owner} and {first} both claim {thing}"),
                 )
                 .at(at, format!("claimed by {owner}"))
-                .also(*first_at, format!("claimed by {first}")),
+                .also(*first_at, format!("claimed by {first}"))
+                .help("leave it to one of them"),
             ),
             None => {
                 self.owners.insert(thing, (owner.to_owned(), at));
@@ -54,14 +55,17 @@ pub(super) fn check(
         };
         for pair in service.mounts.windows(2) {
             if pair[0].at == pair[1].at {
-                let at = mount_place(facts, fact, &pair[1].at);
-                diagnostics.push(
-                    Diagnostic::error(
-                        codes::TWO_OWNERS,
-                        format!("two mounts of {} are at `{}`", fact.subject(), pair[1].at),
-                    )
-                    .at(at, ""),
-                );
+                let places = mount_places(facts, fact, &pair[1].at);
+                let mut diagnostic = Diagnostic::error(
+                    codes::TWO_OWNERS,
+                    format!("two mounts of {} are at `{}`", fact.subject(), pair[1].at),
+                )
+                .at(places.last().copied().unwrap_or(fact.at), "again here")
+                .help("mount one of them elsewhere");
+                if let [first, .., _] = places.as_slice() {
+                    diagnostic = diagnostic.also(*first, "first here");
+                }
+                diagnostics.push(diagnostic);
             }
         }
     }
@@ -119,20 +123,20 @@ pub(super) fn check(
     }
 }
 
-fn mount_place(facts: &Facts, service: &crate::pure::system::facts::Fact, at: &str) -> Span {
+/// Where the mounts of a service at one place in its container are declared: its own first.
+fn mount_places(facts: &Facts, service: &Fact, at: &str) -> Vec<Span> {
     let own = service
         .value
         .list("mounts")
         .iter()
-        .rev()
-        .find(|mount| mount.str("at") == Some(at))
+        .filter(|mount| mount.str("at") == Some(at))
         .map(|mount| mount.at);
     let contributed = facts
         .of("mount")
-        .find(|fact| {
+        .filter(|fact| {
             fact.value.str("service") == Some(service.name.as_str())
                 && fact.value.str("at") == Some(at)
         })
         .map(|fact| fact.at);
-    contributed.or(own).unwrap_or(service.at)
+    own.chain(contributed).collect()
 }

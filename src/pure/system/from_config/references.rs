@@ -1,5 +1,6 @@
 //! Names that contributions use for each other: made full, and followed.
 
+use super::failed::Failed;
 use crate::pure::config::field::Type;
 use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
@@ -30,7 +31,17 @@ pub(super) fn qualify(value: &mut Value, ty: &Type, module: &str) {
 }
 
 /// Reports every reference that leads nowhere.
-pub(super) fn follow(facts: &Facts, project: &Project, diagnostics: &mut Diagnostics) {
+pub(super) fn follow(
+    facts: &Facts,
+    failed: &Failed,
+    project: &Project,
+    diagnostics: &mut Diagnostics,
+) {
+    let world = World {
+        facts,
+        failed,
+        project,
+    };
     for fact in facts.iter() {
         let Some(kind) = project.kinds.get(&fact.kind) else {
             continue;
@@ -40,22 +51,36 @@ pub(super) fn follow(facts: &Facts, project: &Project, diagnostics: &mut Diagnos
         };
         for (key, value) in map {
             if let Some(field) = kind.fields.get(key) {
-                follow_value(value, &field.ty, fact, facts, project, diagnostics);
+                follow_value(value, &field.ty, fact, &world, diagnostics);
             }
         }
     }
+}
+
+#[derive(Clone, Copy)]
+struct World<'a> {
+    facts: &'a Facts,
+    failed: &'a Failed,
+    project: &'a Project,
 }
 
 fn follow_value(
     value: &Value,
     ty: &Type,
     fact: &Fact,
-    facts: &Facts,
-    project: &Project,
+    world: &World<'_>,
     diagnostics: &mut Diagnostics,
 ) {
+    let World {
+        facts,
+        failed,
+        project,
+    } = *world;
     match (ty, &value.data) {
         (Type::Ref(kind), Data::Str(name)) if facts.get(kind, name).is_none() => {
+            if failed.covers(kind, name) || !project.kinds.contains_key(kind) {
+                return;
+            }
             let short = |full: &str| {
                 full.strip_prefix(&format!("{}/", fact.module))
                     .unwrap_or(full)
@@ -66,8 +91,8 @@ fn follow_value(
             let mut diagnostic = Diagnostic::error(
                 codes::UNKNOWN_REFERENCE,
                 format!(
-                    "{} `{}` refers to {kind} `{name}`, which does not exist",
-                    fact.kind, fact.name
+                    "{} refers to the {kind} `{name}`, which does not exist",
+                    fact.subject()
                 ),
             )
             .at(value.at, "")
@@ -80,6 +105,9 @@ fn follow_value(
             diagnostics.push(diagnostic);
         }
         (Type::Image, Data::Str(name)) if !project.images.contains_key(name.as_str()) => {
+            if project.broken.images.contains(name) {
+                return;
+            }
             diagnostics.push(
                 Diagnostic::error(codes::UNKNOWN_IMAGE, format!("there is no image `{name}`"))
                     .at(value.at, "")
@@ -88,19 +116,38 @@ fn follow_value(
             );
         }
         (Type::List { of, .. }, Data::List(items)) => {
-            for item in items {
-                follow_value(item, of, fact, facts, project, diagnostics);
+            for (position, item) in items.iter().enumerate() {
+                let twice = matches!(**of, Type::Ref(_))
+                    && items[..position]
+                        .iter()
+                        .any(|other| other.as_str() == item.as_str());
+                if twice {
+                    diagnostics.push(
+                        Diagnostic::error(
+                            codes::DUPLICATE,
+                            format!(
+                                "{} names `{}` twice",
+                                fact.subject(),
+                                item.as_str().unwrap_or_default()
+                            ),
+                        )
+                        .at(item.at, "again here")
+                        .help("remove one of them"),
+                    );
+                } else {
+                    follow_value(item, of, fact, world, diagnostics);
+                }
             }
         }
         (Type::Map(of), Data::Map(map)) => {
             for item in map.values() {
-                follow_value(item, of, fact, facts, project, diagnostics);
+                follow_value(item, of, fact, world, diagnostics);
             }
         }
         (Type::Table(fields), Data::Map(map)) => {
             for (key, item) in map {
                 if let Some(field) = fields.get(key) {
-                    follow_value(item, &field.ty, fact, facts, project, diagnostics);
+                    follow_value(item, &field.ty, fact, world, diagnostics);
                 }
             }
         }

@@ -1,0 +1,473 @@
+//! Where boxes, lines and labels stand: a layered layout from left to right (Sugiyama, Tagawa, Toda 1981).
+//!
+//! Columns are ranks by longest path; the order in a column is found by barycentres; heights by least squares with the order kept. Lines
+//! that lead to the same box with the same label and style share one way and one label: that is what keeps a database that
+//! everybody needs legible. A line over several columns holds a place in each, so it passes between boxes and never behind
+//! one. Before each column there is a lane in which lines only run straight: labels stand there, each above its own line.
+//!
+//! Deterministic: every choice is by position, and the arithmetic is IEEE addition, multiplication and division.
+
+mod order;
+
+use std::collections::BTreeMap;
+
+use super::Style;
+
+/// An arrow between two boxes; those of one kind may share their way.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) kind: (String, Style),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) x: i64,
+    pub(super) y: i64,
+    pub(super) width: i64,
+    pub(super) height: i64,
+}
+
+/// A piece of a line: a curve to the lane, then straight on.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) from_x: i64,
+    pub(super) from_y: i64,
+    pub(super) lane_x: i64,
+    pub(super) to_x: i64,
+    pub(super) to_y: i64,
+    pub(super) style: Style,
+    pub(super) head_at_start: bool,
+    pub(super) head_at_end: bool,
+}
+
+/// Text that ends at this point of its base line.
+#[derive(Debug)]
+pub(super) struct Label {
+    pub(super) x: i64,
+    pub(super) y: i64,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    pub(super) boxes: Vec<Place>,
+    pub(super) segments: Vec<Segment>,
+    pub(super) labels: Vec<Label>,
+    pub(super) width: i64,
+    pub(super) height: i64,
+}
+
+/// What takes a place in a column: a box, or a line that passes by.
+#[derive(Debug)]
+struct Item {
+    rank: usize,
+    node: Option<usize>,
+    height: f64,
+}
+
+/// Between two items of neighbouring columns.
+#[derive(Debug)]
+struct Step {
+    from: usize,
+    to: usize,
+    /// The way into its box, if it ends at one: a position in [`Drawing::ports`].
+    port: Option<usize>,
+    style: Style,
+    turned: bool,
+}
+
+/// Where a shared way enters its box.
+#[derive(Debug)]
+struct Port {
+    item: usize,
+    label: String,
+    /// Distance from the middle of the box.
+    offset: f64,
+}
+
+#[derive(Debug)]
+struct Drawing {
+    items: Vec<Item>,
+    steps: Vec<Step>,
+    ports: Vec<Port>,
+}
+
+const PORT_DISTANCE: f64 = 16.0;
+const HEAD: i64 = 14;
+
+impl Layout {
+    /// `sizes` and `groups` of the boxes, by position; neighbours of one group stay together where nothing else decides.
+    pub(super) fn new(
+        sizes: &[(i64, i64)],
+        groups: &[usize],
+        links: &[Link],
+        label_width: impl Fn(&str) -> i64,
+    ) -> Self {
+        let mut layout = Self {
+            boxes: sizes
+                .iter()
+                .map(|&(width, height)| Place {
+                    width,
+                    height,
+                    ..Place::default()
+                })
+                .collect(),
+            ..Self::default()
+        };
+        let mut linked = vec![false; sizes.len()];
+        for link in links.iter().filter(|link| link.from != link.to) {
+            linked[link.from] = true;
+            linked[link.to] = true;
+        }
+        if linked.contains(&true) {
+            let mut drawing = Drawing::new(sizes, links, &linked);
+            let layers = order::order(&drawing.items, &drawing.steps, groups);
+            drawing.order_ports(&layers);
+            let middles = drawing.middles(&layers);
+            layout.put(&drawing, &layers, &middles, label_width);
+        }
+        layout.put_unlinked(&linked, groups);
+        layout
+    }
+
+    fn put(
+        &mut self,
+        drawing: &Drawing,
+        layers: &[Vec<usize>],
+        middles: &[f64],
+        label_width: impl Fn(&str) -> i64,
+    ) {
+        let top = drawing
+            .items
+            .iter()
+            .zip(middles)
+            .map(|(item, middle)| middle - item.height / 2.0)
+            .fold(f64::INFINITY, f64::min);
+        let y = |middle: f64| (middle - top).round() as i64;
+
+        // Columns: where each begins, how wide it is, where the lane before it begins.
+        let mut columns: Vec<(i64, i64, i64)> = Vec::new();
+        let mut x = 0;
+        for (rank, layer) in layers.iter().enumerate() {
+            let boxes = layer.iter().filter_map(|item| drawing.items[*item].node);
+            let wide = boxes.map(|node| self.boxes[node].width).max().unwrap_or(12);
+            let mut lane = x;
+            if rank > 0 {
+                let steps = drawing
+                    .steps
+                    .iter()
+                    .filter(|step| drawing.items[step.to].rank == rank);
+                let bends = steps.count().min(24);
+                lane = x + 44 + 3 * i64::try_from(bends).unwrap_or(24);
+                let labels = drawing
+                    .ports
+                    .iter()
+                    .filter(|port| drawing.items[port.item].rank == rank && !port.label.is_empty());
+                x = lane
+                    + labels
+                        .map(|port| label_width(&port.label) + 12)
+                        .max()
+                        .unwrap_or(0)
+                    + HEAD;
+            }
+            columns.push((x, wide, lane));
+            x += wide;
+        }
+        self.width = x;
+
+        for (item, middle) in drawing.items.iter().zip(middles) {
+            let (x, wide, _) = columns[item.rank];
+            let place_top = y(middle - item.height / 2.0);
+            let height = item.height.round() as i64;
+            self.height = self.height.max(place_top + height);
+            if let Some(node) = item.node {
+                self.boxes[node] = Place {
+                    x,
+                    y: place_top,
+                    width: wide,
+                    height,
+                };
+            }
+        }
+        for step in &drawing.steps {
+            let (from, to) = (&drawing.items[step.from], &drawing.items[step.to]);
+            let (from_column, to_column) = (columns[from.rank], columns[to.rank]);
+            let offset = step.port.map_or(0.0, |port| drawing.ports[port].offset);
+            self.segments.push(Segment {
+                from_x: from_column.0 + from_column.1,
+                from_y: y(middles[step.from]),
+                lane_x: to_column.2,
+                // A line that passes by goes on to the end of the column.
+                to_x: to_column.0 + if step.port.is_some() { 0 } else { to_column.1 },
+                to_y: y(middles[step.to] + offset),
+                style: step.style,
+                head_at_start: step.turned && from.node.is_some(),
+                head_at_end: !step.turned && step.port.is_some(),
+            });
+        }
+        for port in drawing.ports.iter().filter(|port| !port.label.is_empty()) {
+            let item = &drawing.items[port.item];
+            self.labels.push(Label {
+                x: columns[item.rank].0 - HEAD + 2,
+                y: y(middles[port.item] + port.offset) - 5,
+                text: port.label.clone(),
+            });
+        }
+    }
+
+    /// Boxes without lines, in rows below the others.
+    fn put_unlinked(&mut self, linked: &[bool], groups: &[usize]) {
+        let mut alone: Vec<usize> = (0..linked.len()).filter(|node| !linked[*node]).collect();
+        alone.sort_by_key(|node| (groups[*node], *node));
+        if alone.is_empty() {
+            return;
+        }
+        let wide = alone.iter().map(|node| self.boxes[*node].width).max();
+        let wide = wide.unwrap_or(0);
+        let right = self.width.max(760);
+        let (mut x, mut row_height) = (0, 0);
+        let mut y = if self.height > 0 { self.height + 32 } else { 0 };
+        for node in alone {
+            if x > 0 && x + wide > right {
+                x = 0;
+                y += row_height + 16;
+                row_height = 0;
+            }
+            let height = self.boxes[node].height;
+            self.boxes[node] = Place {
+                x,
+                y,
+                width: wide,
+                height,
+            };
+            row_height = row_height.max(height);
+            self.width = self.width.max(x + wide);
+            self.height = self.height.max(y + height);
+            x += wide + 16;
+        }
+    }
+}
+
+impl Drawing {
+    fn new(sizes: &[(i64, i64)], links: &[Link], linked: &[bool]) -> Self {
+        let ends: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
+        let (ranks, turned) = order::ranks(sizes.len(), &ends);
+        let mut items = Vec::new();
+        let mut item_of = vec![usize::MAX; sizes.len()];
+        for node in (0..sizes.len()).filter(|node| linked[*node]) {
+            item_of[node] = items.len();
+            items.push(Item {
+                rank: ranks[node],
+                node: Some(node),
+                height: sizes[node].1 as f64,
+            });
+        }
+        // Ways by where they end and what they mean, with where they come from.
+        type Way<'a> = (usize, bool, &'a (String, Style));
+        let mut ways: BTreeMap<Way<'_>, Vec<usize>> = BTreeMap::new();
+        for (link, turned) in links.iter().zip(turned) {
+            if link.from == link.to {
+                continue;
+            }
+            let (from, to) = if turned {
+                (link.to, link.from)
+            } else {
+                (link.from, link.to)
+            };
+            ways.entry((to, turned, &link.kind)).or_default().push(from);
+        }
+        let (mut steps, mut ports) = (Vec::new(), Vec::new());
+        for ((to, turned, (label, style)), sources) in ways {
+            let last = ranks[to];
+            let first = sources
+                .iter()
+                .map(|from| ranks[*from])
+                .min()
+                .unwrap_or(last);
+            // The places that the way holds in the columns between, from the first to the last.
+            let passing: Vec<usize> = (first + 1..last)
+                .map(|rank| {
+                    items.push(Item {
+                        rank,
+                        node: None,
+                        height: 4.0,
+                    });
+                    items.len() - 1
+                })
+                .collect();
+            let port = ports.len();
+            ports.push(Port {
+                item: item_of[to],
+                label: label.clone(),
+                offset: 0.0,
+            });
+            let starts = sources.iter().map(|from| (item_of[*from], ranks[*from]));
+            let goes_on = passing.iter().map(|item| (*item, items[*item].rank));
+            for (from, rank) in starts.chain(goes_on) {
+                let next = passing.get(rank - first);
+                steps.push(Step {
+                    from,
+                    to: *next.unwrap_or(&item_of[to]),
+                    port: next.is_none().then_some(port),
+                    style: *style,
+                    turned,
+                });
+            }
+        }
+        for (item, place) in items.iter_mut().enumerate() {
+            let ways_in = ports.iter().filter(|port| port.item == item).count();
+            if ways_in > 0 {
+                // The label of the uppermost way does not rise above the box.
+                place.height = place.height.max(PORT_DISTANCE * ways_in as f64 + 14.0);
+            }
+        }
+        Self {
+            items,
+            steps,
+            ports,
+        }
+    }
+
+    /// The ways into a box enter it in the order in which they come.
+    fn order_ports(&mut self, layers: &[Vec<usize>]) {
+        let mut position = vec![0.0; self.items.len()];
+        for layer in layers {
+            for (index, item) in layer.iter().enumerate() {
+                position[*item] = index as f64 / layer.len() as f64;
+            }
+        }
+        let mut heights = vec![(0.0, 0.0); self.ports.len()];
+        for step in &self.steps {
+            if let Some(port) = step.port {
+                heights[port].0 += position[step.from];
+                heights[port].1 += 1.0;
+            }
+        }
+        let mut by_item: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, port) in self.ports.iter().enumerate() {
+            by_item.entry(port.item).or_default().push(index);
+        }
+        for mut ports in by_item.into_values() {
+            let height = |port: &usize| heights[*port].0 / heights[*port].1;
+            ports.sort_by(|a, b| height(a).total_cmp(&height(b)).then(a.cmp(b)));
+            let middle = (ports.len() - 1) as f64 / 2.0;
+            for (index, port) in ports.iter().enumerate() {
+                self.ports[*port].offset = (index as f64 - middle) * PORT_DISTANCE;
+            }
+        }
+    }
+
+    /// The middle of each item: as near as the order allows to where its lines are straight.
+    fn middles(&self, layers: &[Vec<usize>]) -> Vec<f64> {
+        let gap = |a: usize, b: usize| {
+            let (a, b) = (&self.items[a], &self.items[b]);
+            let free = if a.node.is_some() && b.node.is_some() {
+                18.0
+            } else {
+                12.0
+            };
+            (a.height + b.height) / 2.0 + free
+        };
+        // Distances of each item of a layer from the first, when all stand as near as they may.
+        let stacked: Vec<Vec<f64>> = layers
+            .iter()
+            .map(|layer| {
+                let mut at = 0.0;
+                layer
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        if index > 0 {
+                            at += gap(layer[index - 1], *item);
+                        }
+                        at
+                    })
+                    .collect()
+            })
+            .collect();
+        let mut middles = vec![0.0; self.items.len()];
+        for (layer, stack) in layers.iter().zip(&stacked) {
+            let half = stack.last().copied().unwrap_or(0.0) / 2.0;
+            for (item, at) in layer.iter().zip(stack) {
+                middles[*item] = at - half;
+            }
+        }
+        let mut before = vec![Vec::new(); self.items.len()];
+        let mut after = vec![Vec::new(); self.items.len()];
+        for step in &self.steps {
+            let offset = step.port.map_or(0.0, |port| self.ports[port].offset);
+            before[step.to].push((step.from, -offset));
+            after[step.from].push((step.to, offset));
+        }
+        const ROUNDS: usize = 24;
+        for round in 0..ROUNDS {
+            let forth = round % 2 == 0;
+            let all: Vec<usize> = (0..layers.len()).collect();
+            let turn: Box<dyn Iterator<Item = &usize>> = if forth {
+                Box::new(all.iter())
+            } else {
+                Box::new(all.iter().rev())
+            };
+            for rank in turn {
+                let wishes: Vec<(f64, f64)> = layers[*rank]
+                    .iter()
+                    .zip(&stacked[*rank])
+                    .map(|(item, at)| {
+                        // At the end both sides count, so that neither is favoured.
+                        let late = round + 6 >= ROUNDS;
+                        let mut sum = 0.0;
+                        let mut count = 0.0;
+                        for (side, counts) in [(&before, forth || late), (&after, !forth || late)] {
+                            if counts {
+                                for (other, offset) in &side[*item] {
+                                    sum += middles[*other] + offset;
+                                    count += 1.0;
+                                }
+                            }
+                        }
+                        if count == 0.0 {
+                            return (middles[*item] - at, 0.1);
+                        }
+                        // A bend in a line that only passes by is the worst.
+                        let weight = if self.items[*item].node.is_none() {
+                            4.0
+                        } else {
+                            1.0
+                        };
+                        (sum / count - at, weight)
+                    })
+                    .collect();
+                for ((item, at), base) in layers[*rank]
+                    .iter()
+                    .zip(&stacked[*rank])
+                    .zip(rising(&wishes))
+                {
+                    middles[*item] = base + at;
+                }
+            }
+        }
+        middles
+    }
+}
+
+/// The rising sequence nearest to the wished values, by weighted least squares (pool adjacent violators).
+fn rising(wishes: &[(f64, f64)]) -> Vec<f64> {
+    let mut pools: Vec<(f64, f64, usize)> = Vec::new();
+    for (value, weight) in wishes {
+        let mut pool = (value * weight, *weight, 1);
+        while let Some(last) = pools.last() {
+            if last.0 / last.1 <= pool.0 / pool.1 {
+                break;
+            }
+            pool = (last.0 + pool.0, last.1 + pool.1, last.2 + pool.2);
+            pools.pop();
+        }
+        pools.push(pool);
+    }
+    pools
+        .into_iter()
+        .flat_map(|(sum, weight, count)| std::iter::repeat_n(sum / weight, count))
+        .collect()
+}
