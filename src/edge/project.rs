@@ -19,12 +19,6 @@ const DEEPEST: usize = 8;
 pub enum ReadError {
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error(
-        "{0} is a symbolic link: a project holds its files itself, so that it is the same on every machine"
-    )]
-    Symlink(PathBuf),
-    #[error("{0} is neither a file nor a folder")]
-    Special(PathBuf),
     #[error("the name of {0} is not UTF-8")]
     Name(PathBuf),
     #[error("{path} has {size} bytes: {LARGEST} are the most for a file of a project")]
@@ -34,6 +28,9 @@ pub enum ReadError {
 }
 
 /// Reads `forge.toml`, `forge.lock`, `hosts/*.toml`, `modules/` and `images/` of a folder. What is absent is absent from the result.
+///
+/// What is neither a file nor a folder, symbolic links above all, is not read but named in `refused`: a project holds its files itself,
+/// so that it is the same on every machine.
 ///
 /// Names that begin with a dot or end with `~` are passed over, since editors leave such files behind.
 pub fn read(root: &Path) -> Result<ProjectText, ReadError> {
@@ -46,8 +43,10 @@ pub fn read(root: &Path) -> Result<ProjectText, ReadError> {
     }
     for (folder, depth) in [("hosts", 0), ("modules", DEEPEST), ("images", DEEPEST)] {
         let path = root.join(folder);
-        if metadata(&path)?.is_some() {
-            read_folder(&path, folder, depth, &mut text)?;
+        match metadata(&path)? {
+            Some(meta) if meta.is_dir() => read_folder(&path, folder, depth, &mut text)?,
+            Some(meta) => add_file(&path, folder, &meta, &mut text)?,
+            None => {}
         }
     }
     Ok(text)
@@ -55,7 +54,6 @@ pub fn read(root: &Path) -> Result<ProjectText, ReadError> {
 
 fn metadata(path: &Path) -> Result<Option<fs::Metadata>, ReadError> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.file_type().is_symlink() => Err(ReadError::Symlink(path.to_owned())),
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError::Io {
@@ -108,7 +106,13 @@ fn add_file(
     text: &mut ProjectText,
 ) -> Result<(), ReadError> {
     if !meta.is_file() {
-        return Err(ReadError::Special(path.to_owned()));
+        let what = if meta.is_symlink() {
+            "a symbolic link"
+        } else {
+            "neither a file nor a folder"
+        };
+        text.refused.insert(name.to_owned(), what);
+        return Ok(());
     }
     if meta.len() > LARGEST {
         return Err(ReadError::Large {
@@ -147,6 +151,11 @@ mod tests {
             ["modules/a/module.toml"]
         );
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("modules/a/x.hbs")).unwrap();
-        assert!(matches!(read(dir.path()), Err(ReadError::Symlink(_))));
+        let text = read(dir.path()).unwrap();
+        assert_eq!(text.files.len(), 1);
+        assert_eq!(
+            text.refused.into_iter().collect::<Vec<_>>(),
+            [("modules/a/x.hbs".to_owned(), "a symbolic link")]
+        );
     }
 }

@@ -291,7 +291,7 @@ fn decode_map(node: &Node, of: &Type, name: &str, diagnostics: &mut Diagnostics)
                     codes::CONTROL_CHARACTER,
                     format!("a key of `{name}` is empty or holds a control character"),
                 )
-                .at(entry.key, ""),
+                .at(entry.key, "one line of text is wanted"),
             );
             fine = false;
         }

@@ -176,8 +176,7 @@ impl Type {
     /// For sentences: what a value of the type is, with its article.
     pub fn wanted(&self) -> String {
         match self {
-            Self::String { .. } => "text in quotes".to_owned(),
-            Self::Text => "text in quotes, of any number of lines".to_owned(),
+            Self::String { .. } | Self::Text => "text in quotes".to_owned(),
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Int(_) => "a whole number".to_owned(),
             Self::Port => "a port number".to_owned(),
@@ -187,7 +186,7 @@ impl Type {
             Self::Email => "an e-mail address in quotes".to_owned(),
             Self::Cidr => "an address or network such as \"192.0.2.0/24\"".to_owned(),
             Self::Path => "an absolute path in quotes".to_owned(),
-            Self::LocalPath => "a path inside the module's folder, in quotes".to_owned(),
+            Self::LocalPath => "a path inside the module's folder".to_owned(),
             Self::Name => "a name in quotes".to_owned(),
             Self::SshKey => "an SSH public key in quotes".to_owned(),
             Self::Enum(values) => {
@@ -593,7 +592,7 @@ fn parse_values(
             .filter_map(|item| {
                 if item.as_str().is_none() {
                     wrong_item = true;
-                    diagnostics.push(wrong(name, "values", item, "texts in quotes"));
+                    diagnostics.push(wrong(name, "values", item, "text in quotes"));
                 }
                 item.as_str().map(str::to_owned)
             })

@@ -13,6 +13,8 @@ use crate::pure::name::{HostName, ImageName, ModuleName};
 #[derive(Clone, Debug, Default)]
 pub struct ProjectText {
     pub files: BTreeMap<String, TextFile>,
+    /// What is no part of a project although it stands in its folder, by its path: links, devices, pipes.
+    pub refused: BTreeMap<String, &'static str>,
 }
 
 #[derive(Clone, Debug)]

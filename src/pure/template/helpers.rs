@@ -55,8 +55,9 @@ impl TemplateProblem {
             .map(char::len_utf8)
             .sum();
         let at = lines + column;
-        // From the braces before the place to those after it.
-        let before = template.get(..at)?;
+        // From the braces before the place, or at it, to those after it.
+        let near = template.ceil_char_boundary((at + 2).min(template.len()));
+        let before = template.get(..near)?;
         let start = before
             .rfind("{{")
             .filter(|start| !before.get(*start..).is_some_and(|part| part.contains("}}")))

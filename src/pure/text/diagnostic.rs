@@ -140,7 +140,7 @@ impl Diagnostics {
     }
 
     pub fn extend(&mut self, other: Diagnostics) {
-        for diagnostic in other.all {
+        for diagnostic in other {
             self.push(diagnostic);
         }
     }
@@ -184,5 +184,14 @@ impl Diagnostics {
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
         self.all.iter_mut()
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.into_iter()
     }
 }

@@ -76,6 +76,12 @@ pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnos
         kinds: language.kinds.clone(),
         ..Project::default()
     };
+    for (path, what) in &text.refused {
+        diagnostics.push(
+            Diagnostic::error(codes::UNSAFE_PATH, format!("`{path}` is {what}"))
+                .help("put the file itself there: a project holds its files, so that it is the same on every machine"),
+        );
+    }
     read_modules(text, &language, sources, &mut project, diagnostics);
     read_images(text, &language, sources, &mut project, diagnostics);
     for (name, path) in text.host_files() {

@@ -170,13 +170,9 @@ impl Evaluation<'_> {
             return;
         }
         match &contribution.for_each {
-            None => self.instance(module, contribution, kind, None, context),
+            None => self.one(module, contribution, kind, None, context),
             Some(each) => match self.items(&each.text, each.at, context) {
-                Some(items) => {
-                    for item in items {
-                        self.instance(module, contribution, kind, Some(item), context);
-                    }
-                }
+                Some(items) => self.repeat(module, contribution, kind, items, context),
                 None => self.failed.add_contribution(module, contribution),
             },
         }
@@ -260,30 +256,50 @@ impl Evaluation<'_> {
         }
     }
 
-    fn instance(
+    /// Makes a contribution for each item. What is wrong with some of them says with which.
+    fn repeat(
         &mut self,
         module: &str,
         contribution: &Contribution,
         kind: &Kind,
-        each: Option<Json>,
+        items: Vec<Json>,
         context: &mut Context,
     ) {
-        // What is wrong with one item of many must say which.
-        let item = each.as_ref().map(|each| {
-            let key = &each["key"];
-            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-            format!("for the item `{key}` of `for_each`")
-        });
-        let mut found = Diagnostics::default();
-        std::mem::swap(&mut found, self.diagnostics);
-        self.one(module, contribution, kind, each, context);
-        std::mem::swap(&mut found, self.diagnostics);
-        if let Some(item) = item {
-            for diagnostic in found.iter_mut() {
-                diagnostic.notes.insert(0, item.clone());
+        let count = items.len();
+        let mut all: Vec<(Diagnostic, Vec<String>)> = Vec::new();
+        for item in items {
+            let key = match &item["key"] {
+                Json::String(key) => key.clone(),
+                key => key.to_string(),
+            };
+            let before = std::mem::take(self.diagnostics);
+            self.one(module, contribution, kind, Some(item), context);
+            let found = std::mem::replace(self.diagnostics, before);
+            for diagnostic in found {
+                match all.iter_mut().find(|(other, _)| *other == diagnostic) {
+                    Some((_, keys)) => keys.push(key.clone()),
+                    None => all.push((diagnostic, vec![key.clone()])),
+                }
             }
         }
-        self.diagnostics.extend(found);
+        for (diagnostic, keys) in all {
+            const SHOWN: usize = 5;
+            let list: Vec<String> = keys
+                .iter()
+                .take(SHOWN)
+                .map(|key| format!("`{key}`"))
+                .collect();
+            self.diagnostics.push(match keys.len() {
+                n if n == count && n > 1 => diagnostic.note("for every item of `for_each`"),
+                1 => diagnostic.note(format!("for the item {} of `for_each`", list.join(""))),
+                n if n > SHOWN => diagnostic.note(format!(
+                    "for the items {} and {} more of `for_each`",
+                    list.join(", "),
+                    n - SHOWN
+                )),
+                _ => diagnostic.note(format!("for the items {} of `for_each`", list.join(", "))),
+            });
+        }
     }
 
     fn one(
@@ -363,6 +379,7 @@ impl Evaluation<'_> {
             return;
         };
         let subject = format!("{}.{full_name}", kind.name);
+        let errors = self.diagnostics.errors();
         for field in kind.fields.iter() {
             if let Some(value) = fields.get_mut(&field.name) {
                 if !raw.contains(&field.name.as_str()) {
@@ -370,6 +387,10 @@ impl Evaluation<'_> {
                 }
                 qualify(value, &field.ty, module);
             }
+        }
+        if self.diagnostics.errors() > errors {
+            self.failed.add(&kind.name, &full_name);
+            return;
         }
         let fact = Fact {
             kind: kind.name.clone(),

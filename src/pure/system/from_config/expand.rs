@@ -179,6 +179,17 @@ pub(super) fn suggest_name(diagnostic: Diagnostic, path: &[&str], data: &Json) -
     {
         return diagnostic.help("`each` is defined only where `for_each` is given");
     }
+    if let ["this", ..] = path {
+        return diagnostic;
+    }
+    // Whoever forgets `options.` means an option all the same.
+    let shown = path.join(".");
+    if let [name, ..] = path
+        && data.get(name).is_none()
+        && data["options"].get(name).is_some()
+    {
+        return diagnostic.help(format!("did you mean `options.{shown}`?"));
+    }
     let position = (0..path.len())
         .find(|end| look_up(data, &path[..=*end]).is_err())
         .unwrap_or(0);
