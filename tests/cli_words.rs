@@ -451,7 +451,7 @@ fn mistakes_in_modules_are_not_described() {
         .code(1)
         .stdout_eq("")
         .stderr_eq(str![[r#"
-error[F0004]: `strng` is not a type
+error[F0004]: `strng`[..]
 ...
 error: the project cannot be described: 1 error
 

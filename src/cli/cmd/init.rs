@@ -5,6 +5,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::{Outcome, layout, print, report, session, tell};
 use crate::edge::new_project::{self, CreateError};
 use crate::flow::operator::init::{PlanError, Wishes, plan, public_keys};
+use crate::pure::text::{Diagnostics, Severity};
 
 const AFTER_HELP: &str = "\
 The project has one host: accounts, SSH, a firewall, Docker, and a static page
@@ -93,7 +94,14 @@ fn find_keys(named: Option<&Path>) -> Result<(Vec<String>, Option<PathBuf>), Cli
 fn refused(error: PlanError) -> CliError {
     match error {
         PlanError::Refused(opened) => {
-            tell(&report::draw(&opened.diagnostics, &opened.sources));
+            // Warnings, such as that of the example key, are no reason.
+            let mut reasons = Diagnostics::default();
+            for diagnostic in opened.diagnostics.iter() {
+                if diagnostic.severity == Severity::Error {
+                    reasons.push(diagnostic.clone());
+                }
+            }
+            tell(&report::draw(&reasons, &opened.sources));
             CliError::new(
                 Exit::Usage,
                 "these arguments do not make a valid host; nothing was written",

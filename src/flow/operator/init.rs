@@ -93,6 +93,7 @@ pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
                 (path.clone(), file)
             })
             .collect(),
+        ..ProjectText::default()
     };
     catalogue::add_below(&mut text);
     let mut opened = Opened::read(text);

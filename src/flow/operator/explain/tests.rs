@@ -68,6 +68,7 @@ fn opened() -> Opened {
     });
     let opened = Opened::read(ProjectText {
         files: files.into(),
+        ..ProjectText::default()
     });
     assert!(
         !opened.diagnostics.has_errors(),
