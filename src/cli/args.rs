@@ -82,7 +82,12 @@ pub(crate) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Init(cmd::init::Args),
     Check(cmd::check::Args),
+    Explain(cmd::explain::Args),
+    Module(cmd::module::Args),
+    Schema(cmd::schema::Args),
+    Completions(cmd::completions::Args),
     Build(cmd::build::Args),
     Show(cmd::show::Args),
     Diff(cmd::diff::Args),

@@ -50,7 +50,7 @@ impl Table {
 }
 
 /// The width of the terminal that stdout is, if it is one.
-fn terminal_width() -> Option<u16> {
+pub(crate) fn terminal_width() -> Option<u16> {
     use std::io::IsTerminal as _;
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {

@@ -2,9 +2,14 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod graph;
+pub(crate) mod init;
+pub(crate) mod module;
+pub(crate) mod schema;
 pub mod secret;
 pub(crate) mod show;
 pub(crate) mod verify;
@@ -16,6 +21,11 @@ use super::error::CliError;
 pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
     match &cli.command {
         Command::Check(args) => check::run(args, &cli.global),
+        Command::Completions(args) => completions::run(args),
+        Command::Explain(args) => explain::run(args, &cli.global),
+        Command::Init(args) => init::run(args, &cli.global),
+        Command::Module(args) => module::run(args, &cli.global),
+        Command::Schema(args) => schema::run(args, &cli.global),
         Command::Build(args) => build::run(args, &cli.global),
         Command::Show(args) => show::run(args, &cli.global),
         Command::Diff(args) => diff::run(args, &cli.global),

@@ -2,5 +2,7 @@
 
 pub mod build;
 pub mod evaluate;
+pub mod explain;
+pub mod init;
 pub mod secret;
 pub mod secrets_of;

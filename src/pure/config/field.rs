@@ -214,7 +214,8 @@ impl Type {
     }
 }
 
-const WORDS: [&str; 20] = [
+/// Every type, as a declaration names it.
+pub(super) const WORDS: [&str; 20] = [
     "string",
     "text",
     "bool",
@@ -241,7 +242,8 @@ fn types() -> String {
     format!("the types are {}", WORDS.join(", "))
 }
 
-const DECLARATION_KEYS: [&str; 12] = [
+/// The keys that a declaration may have, whatever its type.
+pub(super) const DECLARATION_KEYS: [&str; 12] = [
     "type", "doc", "default", "optional", "min", "max", "pattern", "values", "of", "to", "fields",
     "example",
 ];
@@ -459,7 +461,7 @@ fn parse_type(name: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<
 }
 
 /// The types that a key of a declaration belongs to, if it does not belong to all.
-fn only_for(key: &str) -> Option<&'static [&'static str]> {
+pub(super) fn only_for(key: &str) -> Option<&'static [&'static str]> {
     Some(match key {
         "min" | "max" => &["int", "size", "duration", "list"],
         "pattern" => &["string"],

@@ -11,5 +11,8 @@ pub mod image;
 pub mod module;
 pub mod node;
 pub mod project;
+pub mod reference;
+pub mod schema;
+pub mod sheet;
 pub mod units;
 pub mod value;

@@ -1,6 +1,6 @@
 //! A system as boxes and arrows: who is reached from outside, by which route, who needs and waits for whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::svg::{Edge, Graph, Group, Node, Style};
 use crate::pure::config::project::Project;
@@ -43,9 +43,19 @@ pub fn graph(system: &System, project: &Project, scrapes: bool) -> Graph {
         .into_iter()
         .map(|(id, label)| Group { id, label })
         .collect();
+    // Who uses something starts after it; one arrow says both.
+    needs(system, &mut graph);
+    let used: BTreeSet<(String, String)> = graph
+        .edges
+        .iter()
+        .filter(|edge| edge.style == Style::Solid)
+        .map(|edge| (edge.from.clone(), edge.to.clone()))
+        .collect();
+    graph.edges.retain(|edge| {
+        edge.style != Style::Dashed || !used.contains(&(edge.from.clone(), edge.to.clone()))
+    });
     outside(system, &mut graph);
     routes(system, project, &mut graph);
-    needs(system, &mut graph);
     graph.meanings = vec![
         (Style::Thick, "a way in: published port or route".to_owned()),
         (Style::Solid, "uses".to_owned()),

@@ -3,6 +3,7 @@
 //! Invariant: a [`System`] is only made by [`from_config::evaluate`], from a project without errors: every reference in it leads
 //! somewhere, every image is pinned, no two contributions own one thing.
 
+pub mod explain;
 pub mod facts;
 pub mod from_config;
 pub mod policy;

@@ -100,7 +100,7 @@ fn direct(image: &str, services: usize) -> String {
             contributions(
                 image,
                 &name,
-                &format!("[\"{network}\"]"),
+                &format!("[\"{network}\", \"ingress\"]"),
                 &format!("[{after}]"),
                 ""
             )
@@ -135,7 +135,7 @@ fn module(image: &str) -> String {
     text.push_str(&contributions(
         image,
         "{{each.value}}",
-        "[\"many\"]",
+        "[\"many\", \"ingress\"]",
         "[]",
         each,
     ));

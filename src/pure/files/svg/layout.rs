@@ -117,19 +117,82 @@ impl Layout {
             ..Self::default()
         };
         let mut linked = vec![false; sizes.len()];
-        for link in links.iter().filter(|link| link.from != link.to) {
-            linked[link.from] = true;
-            linked[link.to] = true;
-        }
-        if linked.contains(&true) {
-            let mut drawing = Drawing::new(sizes, links, &linked);
-            let layers = order::order(&drawing.items, &drawing.steps, groups);
-            drawing.order_ports(&layers);
-            let middles = drawing.middles(&layers);
-            layout.put(&drawing, &layers, &middles, label_width);
+        for component in components(sizes.len(), links) {
+            let part = |node: usize| component.binary_search(&node).ok();
+            let own: Vec<Link> = links
+                .iter()
+                .filter_map(|link| {
+                    Some(Link {
+                        from: part(link.from)?,
+                        to: part(link.to)?,
+                        kind: link.kind.clone(),
+                    })
+                })
+                .collect();
+            let own_sizes: Vec<_> = component.iter().map(|node| sizes[*node]).collect();
+            let own_groups: Vec<_> = component.iter().map(|node| groups[*node]).collect();
+            layout.put_below(
+                &component,
+                Self::connected(&own_sizes, &own_groups, &own, &label_width),
+            );
+            for node in component {
+                linked[node] = true;
+            }
         }
         layout.put_unlinked(&linked, groups);
         layout
+    }
+
+    /// Boxes that all hang together.
+    fn connected(
+        sizes: &[(i64, i64)],
+        groups: &[usize],
+        links: &[Link],
+        label_width: impl Fn(&str) -> i64,
+    ) -> Self {
+        let mut layout = Self {
+            boxes: vec![Place::default(); sizes.len()],
+            ..Self::default()
+        };
+        for (place, (width, height)) in layout.boxes.iter_mut().zip(sizes) {
+            (place.width, place.height) = (*width, *height);
+        }
+        let mut drawing = Drawing::new(sizes, links, &vec![true; sizes.len()]);
+        let layers = order::order(&drawing.items, &drawing.steps, groups);
+        drawing.order_ports(&layers);
+        let middles = drawing.middles(&layers);
+        layout.put(&drawing, &layers, &middles, label_width);
+        layout
+    }
+
+    /// Puts a part, whose boxes are these, below what is there.
+    fn put_below(&mut self, nodes: &[usize], part: Self) {
+        let down = if self.height > 0 { self.height + 32 } else { 0 };
+        let Self {
+            boxes,
+            segments,
+            labels,
+            width,
+            height,
+        } = part;
+        for (node, place) in nodes.iter().zip(boxes) {
+            self.boxes[*node] = Place {
+                y: place.y + down,
+                ..place
+            };
+        }
+        self.segments
+            .extend(segments.into_iter().map(|segment| Segment {
+                from_y: segment.from_y + down,
+                to_y: segment.to_y + down,
+                ..segment
+            }));
+        self.labels.extend(labels.into_iter().map(|label| Label {
+            y: label.y + down,
+            ..label
+        }));
+        self.width = self.width.max(width);
+        self.height = down + height;
     }
 
     fn put(
@@ -248,6 +311,30 @@ impl Layout {
             x += wide + 16;
         }
     }
+}
+
+/// The boxes that lines lead to, divided into those that hang together; the largest first, each ascending.
+fn components(count: usize, links: &[Link]) -> Vec<Vec<usize>> {
+    let mut of: Vec<usize> = (0..count).collect();
+    let mut linked = vec![false; count];
+    // Few boxes: spreading the smallest position until nothing changes is quick enough and plain.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for link in links.iter().filter(|link| link.from != link.to) {
+            (linked[link.from], linked[link.to]) = (true, true);
+            let least = of[link.from].min(of[link.to]);
+            changed |= of[link.from] != least || of[link.to] != least;
+            (of[link.from], of[link.to]) = (least, least);
+        }
+    }
+    let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for node in (0..count).filter(|node| linked[*node]) {
+        parts.entry(of[node]).or_default().push(node);
+    }
+    let mut parts: Vec<Vec<usize>> = parts.into_values().collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts
 }
 
 impl Drawing {
