@@ -1,6 +1,6 @@
 //! Diagnostics as a person reads them, and as JSON.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
 use crate::pure::text::{Diagnostic, Diagnostics, Label, Severity, Sources};
@@ -27,12 +27,24 @@ fn draw_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> 
             .primary_title(diagnostic.message.as_str())
             .id(diagnostic.code.as_str()),
     );
-    let labels: Vec<(&Label, bool)> = diagnostic
+    let mut labels: Vec<(&Label, bool)> = diagnostic
         .primary
         .iter()
         .map(|label| (label, true))
         .chain(diagnostic.others.iter().map(|label| (label, false)))
         .collect();
+    if diagnostic.veiled {
+        for (label, _) in labels.drain(..) {
+            let position = sources.position(label.span);
+            let place = Origin::path(sources.get(label.span.source).path.as_str())
+                .line(position.line)
+                .char_column(position.column);
+            group = group.element(place);
+            if !label.text.is_empty() {
+                group = group.element(Level::NOTE.message(label.text.as_str()));
+            }
+        }
+    }
     // One snippet for each source, in the order in which the labels name them.
     let mut drawn = Vec::new();
     for (label, _) in &labels {
@@ -89,13 +101,13 @@ fn hosts(names: &[String]) -> Option<String> {
 
 /// One object per diagnostic, with lines and columns from 1.
 pub(crate) fn to_json(diagnostics: &Diagnostics, sources: &Sources) -> Json {
-    let place = |label: &Label| {
+    let place = |label: &Label, veiled: bool| {
         let position = sources.position(label.span);
         json!({
             "file": sources.get(label.span.source).path,
             "line": position.line,
             "column": position.column,
-            "text": sources.slice(label.span),
+            "text": if veiled { "" } else { sources.slice(label.span) },
             "label": label.text,
         })
     };
@@ -103,6 +115,7 @@ pub(crate) fn to_json(diagnostics: &Diagnostics, sources: &Sources) -> Json {
         .sorted(sources)
         .into_iter()
         .map(|diagnostic| {
+            let place = |label| place(label, diagnostic.veiled);
             json!({
                 "code": diagnostic.code.as_str(),
                 "severity": match diagnostic.severity {

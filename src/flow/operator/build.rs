@@ -21,7 +21,7 @@ pub struct Drafted {
 impl Opened {
     /// Evaluates, renders and drafts one host. `None`, with the mistakes in `diagnostics`, if anything is wrong.
     pub fn draft(&mut self, name: &HostName) -> Option<Drafted> {
-        let Evaluated { system, chain } = self.evaluate(name)?;
+        let Evaluated { system, chain } = self.evaluate_to_check(name)?;
         let secrets = secrets_of::read(&chain, &system, self);
         let digests = secrets
             .iter()

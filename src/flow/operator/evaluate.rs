@@ -43,6 +43,19 @@ impl Opened {
 
     /// Evaluates one host. `None`, with the mistakes in `diagnostics`, if it or the project has any.
     pub fn evaluate(&mut self, name: &HostName) -> Option<Evaluated> {
+        self.evaluate_by(name, from_config::evaluate)
+    }
+
+    /// The same, but of a host that only breaks rules: to be checked further, not to be built.
+    pub(super) fn evaluate_to_check(&mut self, name: &HostName) -> Option<Evaluated> {
+        self.evaluate_by(name, from_config::evaluate_to_check)
+    }
+
+    fn evaluate_by(
+        &mut self,
+        name: &HostName,
+        evaluate: fn(&Project, &Pins, &[HostFile], &mut Diagnostics) -> Option<System>,
+    ) -> Option<Evaluated> {
         let chain = project::read_host(
             name,
             &self.text,
@@ -50,8 +63,7 @@ impl Opened {
             &mut self.sources,
             &mut self.diagnostics,
         )?;
-        let system =
-            from_config::evaluate(&self.project, &self.pins, &chain, &mut self.diagnostics)?;
+        let system = evaluate(&self.project, &self.pins, &chain, &mut self.diagnostics)?;
         Some(Evaluated { system, chain })
     }
 }

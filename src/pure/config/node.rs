@@ -180,7 +180,7 @@ fn convert(text: &str, id: SourceId, range: std::ops::Range<usize>, value: DeVal
 }
 
 /// Where the content of a string begins, if it stands in the text as it is.
-fn verbatim_at(text: &str, range: std::ops::Range<usize>, value: &str) -> Option<usize> {
+pub fn verbatim_at(text: &str, range: std::ops::Range<usize>, value: &str) -> Option<usize> {
     let raw = text.get(range.clone())?;
     let quotes = match raw {
         _ if raw.starts_with("\"\"\"") || raw.starts_with("'''") => 3,

@@ -11,13 +11,14 @@ use super::parse_check;
 use super::place::{Place, RenderedFile, content_path, sealed_path};
 use super::resolve::Paths;
 use crate::pure::config::from_text::project::add_source;
+use crate::pure::config::node::verbatim_at;
 use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::name::{BlobDigest, SecretName};
 use crate::pure::system::System;
 use crate::pure::system::facts::{Fact, HOST};
 use crate::pure::system::service::Service;
 use crate::pure::template::helpers::{MARK, placeholders};
-use crate::pure::template::{Engine, TemplateProblem};
+use crate::pure::template::{Engine, mistake};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
 
 /// The files of a system, by name, and the secrets that services are given alone.
@@ -56,6 +57,8 @@ pub fn render(
         system,
         sources,
         diagnostics: &mut found,
+        told: BTreeSet::new(),
+        incomplete: false,
         rendered: Rendered::default(),
     };
     for fact in system.facts.of("file") {
@@ -65,8 +68,18 @@ pub fn render(
         rendering.unit(fact);
     }
     rendering.composed();
-    let rendered = rendering.rendered;
-    let fine = !found.has_errors();
+    let (rendered, incomplete) = (rendering.rendered, rendering.incomplete);
+    let fine = !found.has_errors() && !incomplete;
+    // A mistake in a module says which hosts it is met on; one in a host's own files says so by its place.
+    for diagnostic in found.iter_mut() {
+        let own = diagnostic
+            .primary
+            .as_ref()
+            .is_some_and(|label| sources.get(label.span.source).path.starts_with("hosts/"));
+        if !own {
+            diagnostic.hosts.push(system.host.name.to_string());
+        }
+    }
     diagnostics.extend(found);
     fine.then_some(rendered)
 }
@@ -113,6 +126,10 @@ struct Rendering<'a> {
     system: &'a System,
     sources: &'a mut Sources,
     diagnostics: &'a mut Diagnostics,
+    /// What is wrong with templates, so that it is said once of a template that many files are made from.
+    told: BTreeSet<(Span, String)>,
+    /// Something is left out for a mistake that is reported elsewhere.
+    incomplete: bool,
     rendered: Rendered,
 }
 
@@ -248,7 +265,7 @@ impl Rendering<'_> {
 
     /// `compose.yaml` and the firewall, which are made from what is typed and not from templates.
     fn composed(&mut self) {
-        if self.diagnostics.has_errors() {
+        if self.diagnostics.has_errors() || self.incomplete {
             return;
         }
         let services: Vec<_> = self.system.services.values().cloned().collect();
@@ -326,6 +343,11 @@ impl Rendering<'_> {
         };
         let path = folder(&fact.module, value.as_str().unwrap_or_default());
         let Some(file) = self.text.get(&path) else {
+            // That it is a link is reported already.
+            if self.text.refused.contains_key(&path) {
+                self.incomplete = true;
+                return None;
+            }
             let prefix = folder(&fact.module, "");
             let there: Vec<&str> = self
                 .text
@@ -381,18 +403,31 @@ impl Rendering<'_> {
         match self.engine.render(template, &self.context) {
             Ok(rendered) => Some(rendered.into_bytes()),
             Err(problem) => {
-                let diagnostic = failure(&problem);
-                self.diagnostics.push(match source {
-                    Some(id) => diagnostic
-                        .at(place_in(self.sources, id, problem.line, problem.column), "")
-                        .also(at, format!("for {}", fact.subject())),
-                    None => diagnostic.at(
-                        at,
-                        format!(
-                            "in this text, line {}, column {}",
-                            problem.line, problem.column
-                        ),
-                    ),
+                let range = problem.range_in(template);
+                let place = match source {
+                    Some(id) => Some(Span::new(id, range.unwrap_or(0..0))),
+                    // Where the text stands in its file as it is, only the expression is marked.
+                    None => range.and_then(|range| {
+                        let whole = &self.sources.get(at.source).text;
+                        let begin = verbatim_at(whole, at.range(), template)?;
+                        Some(Span::new(at.source, begin + range.start..begin + range.end))
+                    }),
+                };
+                if !self
+                    .told
+                    .insert((place.unwrap_or(at), problem.message.clone()))
+                {
+                    self.incomplete = true;
+                    return None;
+                }
+                let diagnostic = mistake(&problem, place.unwrap_or(at), self.context.data());
+                self.diagnostics.push(match (source, place) {
+                    (Some(_), _) => diagnostic.also(at, format!("for {}", fact.subject())),
+                    (None, Some(_)) => diagnostic,
+                    (None, None) => diagnostic.note(format!(
+                        "line {}, column {} of the text",
+                        problem.line, problem.column
+                    )),
                 });
                 None
             }
@@ -431,19 +466,11 @@ impl Rendering<'_> {
                     ),
                 )
                 .at(place_in(self.sources, id, problem.line, problem.column), "")
-                .also(fact.at, "made here"),
+                .also(fact.at, "made here")
+                .help("quote values with the helpers `json`, `yaml` and `toml`"),
             );
         }
     }
-}
-
-fn failure(problem: &TemplateProblem) -> Diagnostic {
-    let code = if problem.syntax {
-        codes::TEMPLATE_SYNTAX
-    } else {
-        codes::TEMPLATE_UNDEFINED
-    };
-    Diagnostic::error(code, problem.message.clone())
 }
 
 /// The folder that a contribution's files are in.

@@ -115,22 +115,23 @@ pub fn check(
             && layer.file.recipients_known()
             && layer.file.name_of(key).is_none()
         {
-            diagnostics.push(
-                Diagnostic::warning(
-                    codes::NO_HOST_KEY,
-                    format!(
-                        "the host `{}` could not decrypt the secrets in {}: its SSH host key is not among the recipients",
-                        chain.host,
-                        layer.file.path()
-                    ),
-                )
-                .help(format!(
-                    "forge secret add-recipient {} {} '{}'",
-                    layer.host,
+            let mut diagnostic = Diagnostic::warning(
+                codes::NO_HOST_KEY,
+                format!(
+                    "the host `{}` could not decrypt the secrets in {}: its SSH host key is not among the recipients",
                     chain.host,
-                    key.key_text()
-                )),
+                    layer.file.path()
+                ),
             );
+            if let Some(at) = layer.file.recipients_at() {
+                diagnostic = diagnostic.at(at, "");
+            }
+            diagnostics.push(diagnostic.help(format!(
+                "forge secret add-recipient {} {} '{}'",
+                layer.host,
+                chain.host,
+                key.key_text()
+            )));
         }
     }
     diagnostics

@@ -241,9 +241,10 @@ fn read_format(name: &str, value: &Value, diagnostics: &mut Diagnostics) -> Form
             Err(error) => diagnostics.push(
                 Diagnostic::error(
                     codes::BAD_DECLARATION,
-                    format!("the pattern of the secret `{name}` is no regular expression: {error}"),
+                    format!("the pattern of the secret `{name}` is no regular expression"),
                 )
-                .at(pattern.at, ""),
+                .at(pattern.at, error.to_string())
+                .help("look-around and back-references are not part of the language"),
             ),
         }
     }
@@ -255,7 +256,8 @@ fn read_format(name: &str, value: &Value, diagnostics: &mut Diagnostics) -> Form
                 codes::BAD_DECLARATION,
                 format!("`min_length` of the secret `{name}` is above its `max_length`"),
             )
-            .at(value.at, ""),
+            .at(value.at, "no value could be permitted")
+            .help("exchange the two"),
         );
         format.longest = None;
     }

@@ -33,6 +33,7 @@ pub struct Value {
 pub struct SecretsFile {
     path: String,
     recipients: BTreeMap<String, Listed>,
+    recipients_at: Option<Span>,
     /// False if an entry of `[recipients]` could not be read, so that it is not known to whom values should be encrypted.
     recipients_known: bool,
     values: BTreeMap<SecretName, Value>,
@@ -82,6 +83,11 @@ impl SecretsFile {
     /// The same, with their places.
     pub fn listed(&self) -> &BTreeMap<String, Listed> {
         &self.recipients
+    }
+
+    /// Where `[recipients]` stands.
+    pub fn recipients_at(&self) -> Option<Span> {
+        self.recipients_at
     }
 
     /// Whether every entry of `[recipients]` could be read.
@@ -152,6 +158,7 @@ impl Reader<'_> {
                         codes::MISSING_KEY,
                         format!("{} has no `version`", self.path),
                     )
+                    .at(Span::new(self.shown, 0..0), "`version` is missing here")
                     .help(format!("write `version = {VERSION}` as its first line")),
                 );
             }
@@ -173,7 +180,10 @@ impl Reader<'_> {
         };
         match table.get("recipients") {
             Some(entry) => match entry.value.as_table() {
-                Some(table) => self.recipients(table, entry.key, &mut file, diagnostics),
+                Some(table) => {
+                    file.recipients_at = Some(self.here(entry.key));
+                    self.recipients(table, entry.key, &mut file, diagnostics);
+                }
                 None => {
                     file.recipients_known = false;
                     diagnostics.push(not_a_table("recipients", &entry.value));
@@ -185,6 +195,10 @@ impl Reader<'_> {
                     Diagnostic::error(
                         codes::MISSING_KEY,
                         format!("{} has no `[recipients]`", self.path),
+                    )
+                    .at(
+                        Span::new(self.shown, 0..0),
+                        "`[recipients]` is missing here",
                     )
                     .help("name who may read the secrets: `alice = \"ssh-ed25519 AAAA…\"`"),
                 );
@@ -219,7 +233,8 @@ impl Reader<'_> {
             if name.is_empty() || name.chars().any(char::is_control) {
                 diagnostics.push(
                     Diagnostic::error(codes::BAD_NAME, "a recipient has no printable name")
-                        .at(entry.key, ""),
+                        .at(entry.key, "")
+                        .help("name the person or the machine that the key belongs to"),
                 );
             }
             let parsed = match entry.value.as_str() {
@@ -283,7 +298,9 @@ impl Reader<'_> {
                 Ok(name) => name,
                 Err(error) => {
                     diagnostics.push(
-                        Diagnostic::error(codes::BAD_NAME, error.to_string()).at(entry.key, ""),
+                        Diagnostic::error(codes::BAD_NAME, error.message())
+                            .at(entry.key, "")
+                            .help(error.rule()),
                     );
                     continue;
                 }

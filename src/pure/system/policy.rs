@@ -231,6 +231,7 @@ fn check_service(fact: &Fact, service: &Service, facts: &Facts, violations: &mut
                     format!("{subject} has a credential in `{name}`"),
                 )
                 .at(value.at, "written in clear")
+                .veil()
                 .help("declare a `[[secret]]` and use `env_secret`"));
             }
         }

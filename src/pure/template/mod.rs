@@ -1,11 +1,13 @@
 //! Text from data: Handlebars, strict, with our own helpers; and the YAML that they and the renderers write.
 
 pub mod helpers;
+mod mistake;
 pub mod yaml;
 
 use handlebars::{Context, Handlebars};
 
 pub use helpers::{TemplateProblem, helper_names};
+pub use mistake::{look_up, mistake, split_path, suggest_name};
 
 /// Renders templates; each distinct text is parsed once.
 #[derive(Debug)]

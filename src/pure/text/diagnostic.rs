@@ -26,6 +26,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// The hosts that it was found on, where its place does not say so: a module serves many.
     pub hosts: Vec<String>,
+    /// The text at its places is not to be quoted: it may be something secret.
+    pub veiled: bool,
 }
 
 impl Diagnostic {
@@ -39,6 +41,7 @@ impl Diagnostic {
             notes: Vec::new(),
             help: Vec::new(),
             hosts: Vec::new(),
+            veiled: false,
         }
     }
 
@@ -73,6 +76,12 @@ impl Diagnostic {
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// Names the places without quoting the text there.
+    pub fn veil(mut self) -> Self {
+        self.veiled = true;
         self
     }
 
@@ -118,6 +127,7 @@ impl Diagnostics {
                 notes,
                 help,
                 hosts: _,
+                veiled,
             } = other;
             *code == diagnostic.code
                 && *severity == diagnostic.severity
@@ -126,6 +136,7 @@ impl Diagnostics {
                 && *others == diagnostic.others
                 && *notes == diagnostic.notes
                 && *help == diagnostic.help
+                && *veiled == diagnostic.veiled
         });
         match same {
             Some(same) => {

@@ -41,6 +41,15 @@ pub fn utf8<'a>(
             "save the file as UTF-8",
         ),
     };
+    // A value that stands in a secrets file in clear must not be quoted in a report.
+    if path.ends_with(".secrets.toml") {
+        let before = &file.bytes[..at];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        diagnostics.push(
+            Diagnostic::error(codes::NOT_UTF8, format!("{message}, in line {line}")).help(help),
+        );
+        return None;
+    }
     // What cannot be shown is replaced; up to the place of the mistake the text is the same.
     let shown = String::from_utf8_lossy(&file.bytes).replace('\0', "\u{fffd}");
     let id = sources.add(path, shown);

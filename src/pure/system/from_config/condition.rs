@@ -2,46 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// A path into the data of a template: names divided by dots, `[…]` around a name with a hyphen.
-pub(super) fn split_path(text: &str) -> Option<Vec<&str>> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    loop {
-        let (part, tail) = if let Some(inner) = rest.strip_prefix('[') {
-            let (part, tail) = inner.split_once(']')?;
-            (part, tail)
-        } else {
-            let end = rest.find('.').unwrap_or(rest.len());
-            rest.split_at(end)
-        };
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if part.is_empty() || !part.chars().all(plain) {
-            return None;
-        }
-        parts.push(part);
-        if tail.is_empty() {
-            return Some(parts);
-        }
-        rest = tail.strip_prefix('.')?;
-    }
-}
-
-/// Follows a path; the name that is not there, if one is missing.
-pub(super) fn look_up<'a, 'p>(data: &'a Json, path: &[&'p str]) -> Result<&'a Json, &'p str> {
-    let mut here = data;
-    for part in path {
-        here = match here {
-            Json::Object(map) => map.get(*part),
-            Json::Array(items) => part
-                .parse::<usize>()
-                .ok()
-                .and_then(|index| items.get(index)),
-            _ => None,
-        }
-        .ok_or(*part)?;
-    }
-    Ok(here)
-}
+use crate::pure::template::{look_up, split_path};
 
 /// Why a condition has no answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use handlebars::Context;
 use serde_json::{Map, Value as Json, json};
 
-use super::condition::{ConditionError, holds, look_up, split_path};
-use super::expand::{expand, expand_table, suggest_name};
+use super::condition::{ConditionError, holds};
+use super::expand::{expand, expand_table};
 use super::failed::{Failed, full_name};
 use super::layers::Merged;
 use super::references::qualify;
@@ -21,7 +21,8 @@ use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
 use crate::pure::system::Host;
 use crate::pure::system::facts::{Fact, Facts, HOST};
-use crate::pure::template::{Engine, helpers::MARK};
+use crate::pure::template::helpers::MARK;
+use crate::pure::template::{Engine, look_up, split_path, suggest_name};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 
 const CONDITIONS: &str =
@@ -146,6 +147,7 @@ impl Evaluation<'_> {
     fn contribution(&mut self, module: &str, contribution: &Contribution, context: &mut Context) {
         let Some(kind) = self.project.kinds.get(&contribution.kind.text) else {
             if self.project.knows(&contribution.kind.text) {
+                self.failed.add_contribution(module, contribution);
                 return;
             }
             self.diagnostics.push(

@@ -3,9 +3,8 @@
 use handlebars::Context;
 use serde_json::Value as Json;
 
-use super::condition::{look_up, split_path};
 use crate::pure::config::node::{Entry, Node, NodeKind, Table};
-use crate::pure::template::{Engine, TemplateProblem, helper_names, is_template};
+use crate::pure::template::{Engine, is_template, look_up, mistake, split_path, suggest_name};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 
 /// Renders every string of `node` but those at `raw` keys of the top table. Mistakes are reported and leave the text as it is;
@@ -94,42 +93,16 @@ fn expand_text(
     match engine.render(text, context) {
         Ok(rendered) => Some(NodeKind::Rendered(rendered)),
         Err(problem) => {
-            let at = problem_at(text, node, &problem);
-            diagnostics.push(template_mistake(problem, at, context.data()));
+            // Where the template stands in its file as it is, only the expression is marked.
+            let at = match (node.verbatim, problem.range_in(text)) {
+                (Some(begin), Some(range)) => {
+                    Span::new(node.span.source, begin + range.start..begin + range.end)
+                }
+                _ => node.span,
+            };
+            diagnostics.push(mistake(&problem, at, context.data()));
             None
         }
-    }
-}
-
-/// The expression that the problem is with, where the template stands in its file as it is; else all of it.
-fn problem_at(text: &str, node: &Node, problem: &TemplateProblem) -> Span {
-    match (node.verbatim, problem.range_in(text)) {
-        (Some(begin), Some(range)) => {
-            Span::new(node.span.source, begin + range.start..begin + range.end)
-        }
-        _ => node.span,
-    }
-}
-
-/// A problem with a template as a diagnostic, with names that may have been meant.
-pub(in crate::pure) fn template_mistake(
-    problem: TemplateProblem,
-    at: Span,
-    data: &Json,
-) -> Diagnostic {
-    if problem.syntax {
-        return Diagnostic::error(codes::TEMPLATE_SYNTAX, problem.message)
-            .at(at, "in this template")
-            .help("a literal `{{` is written `\\{{`");
-    }
-    let diagnostic =
-        Diagnostic::error(codes::TEMPLATE_UNDEFINED, problem.message).at(at, "in this template");
-    if let Some(helper) = &problem.unknown_helper {
-        return diagnostic.suggest(helper, helper_names());
-    }
-    match problem.missing.as_deref().and_then(split_path) {
-        Some(path) => suggest_name(diagnostic, &path, data),
-        None => diagnostic,
     }
 }
 
@@ -169,43 +142,5 @@ fn from_json(value: &Json, at: Span) -> NodeKind {
             }
             NodeKind::Table(table)
         }
-    }
-}
-
-/// Adds what the first name of `path` that is not there may have meant.
-pub(super) fn suggest_name(diagnostic: Diagnostic, path: &[&str], data: &Json) -> Diagnostic {
-    if let ["each", ..] = path
-        && data.get("each").is_none()
-    {
-        return diagnostic.help("`each` is defined only where `for_each` is given");
-    }
-    if let ["this", ..] = path {
-        return diagnostic;
-    }
-    // Whoever forgets `options.` means an option all the same.
-    let shown = path.join(".");
-    if let [name, ..] = path
-        && data.get(name).is_none()
-        && data["options"].get(name).is_some()
-    {
-        return diagnostic.help(format!("did you mean `options.{shown}`?"));
-    }
-    let position = (0..path.len())
-        .find(|end| look_up(data, &path[..=*end]).is_err())
-        .unwrap_or(0);
-    match look_up(data, &path[..position]) {
-        Ok(Json::Object(map)) if map.is_empty() => {
-            diagnostic.help(format!("`{}` holds nothing", path[..position].join(".")))
-        }
-        Ok(Json::Object(map)) => {
-            let before: String = path[..position]
-                .iter()
-                .map(|part| format!("{part}."))
-                .collect();
-            let known: Vec<String> = map.keys().map(|key| format!("{before}{key}")).collect();
-            let wrong = path[..=position].join(".");
-            diagnostic.suggest(&wrong, known.iter().map(String::as_str))
-        }
-        _ => diagnostic,
     }
 }

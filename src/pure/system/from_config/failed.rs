@@ -33,6 +33,15 @@ impl Failed {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let Self {
+            names,
+            kinds,
+            everything,
+        } = self;
+        names.is_empty() && kinds.is_empty() && !everything
+    }
+
     pub(super) fn covers(&self, kind: &str, name: &str) -> bool {
         self.everything
             || self.kinds.contains(kind)

@@ -31,7 +31,7 @@ use crate::pure::pins::Pins;
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
 use layers::Merged;
 
-/// Evaluates one host. `None`, with diagnostics, when anything is wrong with it.
+/// Evaluates one host. `None`, with diagnostics, when anything is wrong with it, or with what it uses of the project.
 pub fn evaluate(
     project: &Project,
     pins: &Pins,
@@ -39,8 +39,22 @@ pub fn evaluate(
     diagnostics: &mut Diagnostics,
 ) -> Option<System> {
     let mut found = Diagnostics::default();
-    let system = evaluate_into(project, pins, chain, &mut found);
+    let system = evaluate_to_check(project, pins, chain, &mut found);
     let failed = found.has_errors();
+    diagnostics.extend(found);
+    system.filter(|_| !failed)
+}
+
+/// The same, but of a system that only breaks rules (owners, order, networks, policy), so that what it renders can be checked
+/// too. It must not be built.
+pub fn evaluate_to_check(
+    project: &Project,
+    pins: &Pins,
+    chain: &[HostFile],
+    diagnostics: &mut Diagnostics,
+) -> Option<System> {
+    let mut found = Diagnostics::default();
+    let system = evaluate_into(project, pins, chain, &mut found);
     // A mistake in a module says which hosts it is met on; one in the host's own files says so by its place.
     if let Some(own) = chain.first() {
         for diagnostic in found.iter_mut() {
@@ -54,7 +68,7 @@ pub fn evaluate(
         }
     }
     diagnostics.extend(found);
-    system.filter(|_| !failed)
+    system
 }
 
 fn evaluate_into(
@@ -67,12 +81,15 @@ fn evaluate_into(
     let host = read_host(&merged, &chain.first()?.name, project, diagnostics);
     let enabled = enabled_modules(&merged, project, diagnostics);
     let contributed = contribute::contribute(&merged, &host, &enabled, project, diagnostics);
-    let (modules, mut facts) = (enabled.modules, contributed.facts);
+    let mut facts = contributed.facts;
     references::follow(&facts, &contributed.failed, project, diagnostics);
     links::check_forms(&facts, diagnostics);
+    let whole =
+        !diagnostics.has_errors() && enabled.failed.is_empty() && contributed.failed.is_empty();
     let (services, networks, firewall) = links::typed(&facts, diagnostics)?;
     owners::check(&facts, &services, diagnostics);
     links::check_order(&facts, &services, diagnostics);
+    let modules = enabled.modules;
     links::check_networks(&facts, &services, &modules, project, diagnostics);
     let images = pin_images(&facts, project, pins, diagnostics);
     policy::check(
@@ -88,7 +105,10 @@ fn evaluate_into(
     for fact in facts.of_mut("service") {
         fact.each = None;
     }
-    Some(System {
+    let pinned = services
+        .values()
+        .all(|service| images.contains_key(&service.image));
+    (whole && pinned).then(|| System {
         host,
         disabled: merged
             .modules
