@@ -3,7 +3,12 @@
 //! `SNAPSHOTS=overwrite cargo test --test wrong_projects` writes what is reported now into the folders: read the difference
 //! before you commit it.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::disallowed_methods
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -79,7 +79,7 @@ pub fn diff(old: &Draft, new: &Draft) -> Diff {
         let changes = compare(
             old_kinds.get(kind).unwrap_or(&empty),
             new_kinds.get(kind).unwrap_or(&empty),
-            |old, new| fields(old, new),
+            fields,
         );
         if !changes.is_empty() {
             by_kind.insert(kind.to_owned(), changes);

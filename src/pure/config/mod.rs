@@ -3,6 +3,7 @@
 //! [`node`] is TOML with places, [`field`] the declared types, [`decode`] checks the one against the other; [`from_text`] reads each
 //! kind of file. Invariant: every [`value::Value`] satisfies the type that it was decoded against.
 
+mod declaration;
 pub mod decode;
 pub mod field;
 pub mod from_text;

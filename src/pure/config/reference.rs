@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::field::{Bounds, Field, Fields, Presence, Type};
 use super::node::{Node, NodeKind};
+use super::units::{show_duration, show_size};
 
 /// One field, with the tables above it in its path.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,44 +107,6 @@ fn range(bounds: Bounds, show: impl Fn(i64) -> String) -> String {
         (None, Some(max)) => format!("at most {}", show(max)),
         (None, None) => String::new(),
     }
-}
-
-/// In the largest unit that divides it, so that it is written as its author most probably wrote it.
-fn show_in(amount: i64, units: &[(&str, i64)]) -> String {
-    units
-        .iter()
-        .find(|(_, factor)| amount != 0 && amount % factor == 0)
-        .or(units.last())
-        .map_or_else(
-            || amount.to_string(),
-            |(unit, factor)| format!("{}{unit}", amount / factor),
-        )
-}
-
-fn show_size(bytes: i64) -> String {
-    show_in(
-        bytes,
-        &[
-            ("TiB", 1 << 40),
-            ("GiB", 1 << 30),
-            ("MiB", 1 << 20),
-            ("KiB", 1 << 10),
-            ("B", 1),
-        ],
-    )
-}
-
-fn show_duration(millis: i64) -> String {
-    show_in(
-        millis,
-        &[
-            ("d", 86_400_000),
-            ("h", 3_600_000),
-            ("m", 60_000),
-            ("s", 1_000),
-            ("ms", 1),
-        ],
-    )
 }
 
 /// A value on one line, as TOML writes it. Absent fields of tables are left out.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::SNAKE;
 use super::types::{closed, set};
-use crate::pure::config::field::{DECLARATION_KEYS, WORDS, only_for};
+use crate::pure::config::declaration::{DECLARATION_KEYS, WORDS, only_for};
 
 /// A table of declarations.
 pub(super) fn declarations(description: &str) -> Json {

@@ -41,7 +41,7 @@ fn part_holds(part: &str, data: &Json) -> Result<bool, ConditionError> {
                 .ok_or_else(|| ConditionError::Form(text.to_owned()))?;
             let equal = match value {
                 Json::String(value) => value == unquoted,
-                other => other.to_string() == unquoted,
+                other => *other.to_string() == *unquoted,
             };
             Ok(equal == wanted)
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Item, Step};
+use super::drawing::{Item, Step};
 
 /// The rank of each node, and for each edge whether it had to be turned round to make the graph free of cycles. Edges from a
 /// node to itself do not count.
