@@ -5,6 +5,7 @@ mod args;
 mod bundles;
 pub mod cmd;
 mod error;
+pub mod fuzz;
 mod layout;
 mod progress;
 mod report;

@@ -9,7 +9,7 @@ use crate::pure::system::{System, from_config};
 use crate::pure::text::{Diagnostics, Sources};
 
 /// A project that has been read, its hosts to be evaluated one by one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Opened {
     pub text: ProjectText,
     pub project: Project,

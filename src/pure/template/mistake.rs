@@ -146,12 +146,107 @@ impl TemplateProblem {
             }
             None => return self,
         };
+        self.message = message;
+        self.placed(template, at)
+    }
+
+    fn placed(mut self, template: &str, at: usize) -> Self {
         let before = template.get(..at).unwrap_or_default();
         self.line = before.matches('\n').count() + 1;
         self.column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        self.message = message;
         self
     }
+}
+
+/// Blocks in blocks, and parentheses in parentheses, beyond which a template is not parsed: its parser and its renderer call
+/// themselves for each, and the stack has an end.
+const DEEPEST: usize = 64;
+
+/// Expressions times bytes: the parser counts the lines before each expression anew, so this is what it costs.
+const LARGEST: usize = 1 << 27;
+
+/// The problem with a template that the parser would choke on: nested too deeply, too large, or with an expression that goes on to
+/// the end, for which the parser tries every way to read the rest.
+pub(super) fn indigestible(template: &str) -> Option<TemplateProblem> {
+    let problem = |message: String, at: usize| {
+        TemplateProblem {
+            line: 1,
+            column: 1,
+            message,
+            missing: None,
+            unknown_helper: None,
+            syntax: true,
+        }
+        .placed(template, at)
+    };
+    let expressions = template.matches("{{").count();
+    if expressions.saturating_mul(template.len()) > LARGEST {
+        return Some(problem(
+            format!(
+                "this template is too large: {expressions} expressions in {} KiB",
+                template.len() >> 10
+            ),
+            0,
+        ));
+    }
+    let closed = template.rfind("}}").unwrap_or(0);
+    let endless = template
+        .match_indices("{{")
+        .map(|(at, _)| at)
+        .find(|at| *at >= closed && !template[..*at].ends_with('\\'));
+    if let Some(at) = endless {
+        return Some(problem("this `{{` has no `}}`".to_owned(), at));
+    }
+    too_deep(template).map(|at| problem(format!("this is nested more than {DEEPEST} deep"), at))
+}
+
+/// Where a template is nested more than [`DEEPEST`] deep.
+fn too_deep(template: &str) -> Option<usize> {
+    // Levels that each open block has added: itself, and one for each `else if` of it.
+    let mut open: Vec<usize> = Vec::new();
+    let mut depth = 0;
+    let mut at = 0;
+    while let Some(found) = template.get(at..)?.find("{{") {
+        let start = at + found;
+        let inner = start + "{{".len();
+        let rest = template.get(inner..)?;
+        let end = if rest.starts_with("!--") {
+            rest.find("--}}")
+        } else {
+            rest.find("}}")
+        };
+        // Without an end whatever follows may be part of it.
+        let expression = rest
+            .get(..end.unwrap_or(rest.len()))?
+            .trim_start_matches(['{', '~', ' ']);
+        let opens = expression.starts_with(['#', '^']) || rest.starts_with("{{");
+        if expression.starts_with('/') {
+            depth -= open.pop().unwrap_or(0);
+        } else if opens {
+            open.push(1);
+            depth += 1;
+        } else if let Some(levels) = open.last_mut()
+            && expression
+                .strip_prefix("else")
+                .is_some_and(|condition| !condition.trim().is_empty())
+        {
+            *levels += 1;
+            depth += 1;
+        }
+        let mut parentheses: usize = 0;
+        for byte in expression.bytes() {
+            match byte {
+                b'(' => parentheses += 1,
+                b')' => parentheses = parentheses.saturating_sub(1),
+                _ => {}
+            }
+            if depth + parentheses > DEEPEST {
+                return Some(start);
+            }
+        }
+        at = inner;
+    }
+    None
 }
 
 /// The first expression without its end, or the innermost block without its end or with another's.
@@ -238,6 +333,32 @@ mod tests {
             "{{!-- c --}}",
         ] {
             assert_eq!(unclosed(template), None, "{template}");
+        }
+    }
+
+    #[test]
+    fn depth_has_an_end() {
+        let blocks = |n: usize| "{{#if a}}".repeat(n) + &"{{/if}}".repeat(n);
+        let chain = |n: usize| format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if b}}".repeat(n));
+        let not = |n: usize| format!("{{{{{}a{}}}}}", "(not ".repeat(n), ")".repeat(n));
+        for make in [&blocks as &dyn Fn(usize) -> String, &chain, &not] {
+            assert_eq!(too_deep(&make(30)), None);
+            assert!(too_deep(&make(65)).is_some());
+            assert!(too_deep(&make(100_000)).is_some());
+        }
+        assert_eq!(too_deep(&blocks(30).repeat(10)), None);
+        assert_eq!(too_deep(&"{{#if a}}{{else}}{{/if}}".repeat(1000)), None);
+        let problem = indigestible(&("\n{{#if a}}".repeat(70) + "}}")).unwrap();
+        assert_eq!((problem.line, problem.column), (66, 1));
+        for digestible in ["", "{{a}}", "a }} \\{{", "{{a}}\\{{"] {
+            assert_eq!(indigestible(digestible), None, "{digestible}");
+        }
+        for text in [
+            "{{a}}\n".repeat(20_000),
+            "{{".repeat(20_000),
+            "{{!-- ".repeat(20_000),
+        ] {
+            assert!(indigestible(&text).is_some_and(|problem| problem.syntax));
         }
     }
 

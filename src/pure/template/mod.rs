@@ -35,6 +35,9 @@ impl Engine {
     /// The place in the template, and why it does not parse or fails.
     pub fn render(&mut self, template: &str, data: &Context) -> Result<String, TemplateProblem> {
         if !self.registry.has_template(template) {
+            if let Some(problem) = mistake::indigestible(template) {
+                return Err(problem);
+            }
             self.registry
                 .register_template_string(template, template)
                 .map_err(|error| TemplateProblem::from(&error).explained(template))?;

@@ -50,12 +50,13 @@ pub fn utf8<'a>(
         );
         return None;
     }
-    // What cannot be shown is replaced; up to the place of the mistake the text is the same.
-    let shown = String::from_utf8_lossy(&file.bytes).replace('\0', "\u{fffd}");
+    // Bytes that are no text are replaced; up to the place of the mistake the text is the same.
+    let shown = String::from_utf8_lossy(&file.bytes);
+    let end = shown.ceil_char_boundary(at + 1);
     let id = sources.add(path, shown);
     diagnostics.push(
         Diagnostic::error(codes::NOT_UTF8, message)
-            .at(Span::new(id, at..at + '\u{fffd}'.len_utf8()), "here")
+            .at(Span::new(id, at..end), "here")
             .help(help),
     );
     None
