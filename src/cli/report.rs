@@ -3,6 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
+use crate::cli::table::counted;
 use crate::pure::text::{Diagnostic, Diagnostics, Label, Severity, Sources};
 
 /// All diagnostics, drawn, with a last line that counts them. Colours are escape sequences; the stream that they are written to
@@ -135,11 +136,7 @@ pub(crate) fn to_json(diagnostics: &Diagnostics, sources: &Sources) -> Json {
 
 /// `2 errors and 1 warning`, or nothing if there are neither.
 pub(crate) fn count(diagnostics: &Diagnostics) -> Option<String> {
-    let amount = |n: usize, word: &str| match n {
-        0 => None,
-        1 => Some(format!("1 {word}")),
-        n => Some(format!("{n} {word}s")),
-    };
+    let amount = |n: usize, word: &str| (n > 0).then(|| counted(n, word));
     match (
         amount(diagnostics.errors(), "error"),
         amount(diagnostics.warnings(), "warning"),

@@ -43,7 +43,8 @@ impl Table {
         let lines: String = self
             .inner
             .lines()
-            .map(|line| format!("  {}\n", line.trim()))
+            // The library puts a space before the first column.
+            .map(|line| format!("  {}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
             .collect();
         format!("{bold}{title}{bold:#}\n{lines}")
     }
@@ -65,4 +66,12 @@ pub(crate) fn terminal_width() -> Option<u16> {
 /// Bytes as a person reads them.
 pub(crate) fn amount(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// `1 host`, `2 hosts`.
+pub(crate) fn counted(count: usize, word: &str) -> String {
+    match count {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    }
 }

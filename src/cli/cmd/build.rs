@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
+use crate::cli::table::counted;
 use crate::cli::{Outcome, bundles, print, print_json, progress, report, session, tell};
 use crate::edge::store::export::{Target, export};
 use crate::edge::store::{Trust, put_bundle};
@@ -85,7 +86,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             "built"
         };
         tell(&format!(
-            "{what} {host}: {services} services, {images} images, {files} files\n"
+            "{what} {host}: {}, {}, {}\n",
+            counted(services, "service"),
+            counted(images, "image"),
+            counted(files, "file")
         ));
         if let Some(out) = &args.out {
             tell(&format!("exported to {}\n", out.display()));

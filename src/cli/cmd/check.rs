@@ -1,5 +1,6 @@
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
+use crate::cli::table::counted;
 use crate::cli::{Outcome, print_json, report, session, tell};
 
 const AFTER_HELP: &str = "\
@@ -36,8 +37,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     } else {
         tell(&report::draw(&opened.diagnostics, &opened.sources));
         let verdict = match report::count(&opened.diagnostics) {
-            Some(count) => format!("checked {}: {count}\n", hosts(names.len())),
-            None => format!("checked {}: no mistakes\n", hosts(names.len())),
+            Some(count) => format!("checked {}: {count}\n", counted(names.len(), "host")),
+            None => format!("checked {}: no mistakes\n", counted(names.len(), "host")),
         };
         if !global.quiet || opened.diagnostics.has_errors() {
             tell(&verdict);
@@ -48,11 +49,4 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     } else {
         Outcome::Done
     })
-}
-
-fn hosts(count: usize) -> String {
-    match count {
-        1 => "1 host".to_owned(),
-        n => format!("{n} hosts"),
-    }
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
-use crate::cli::table::amount;
+use crate::cli::table::{amount, counted};
 use crate::cli::{Outcome, bundles, print, print_json};
 use crate::edge::store::{Store as _, plan_gc};
 
@@ -54,8 +54,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         }))?;
     } else {
         print(&format!(
-            "{verb} {blobs} blobs, {}; kept {kept} blobs, {}\n",
+            "{verb} {}, {}; kept {}, {}\n",
+            counted(blobs, "blob"),
             amount(bytes),
+            counted(kept, "blob"),
             amount(kept_bytes)
         ))?;
     }

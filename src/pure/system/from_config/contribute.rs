@@ -9,7 +9,7 @@ use handlebars::Context;
 use serde_json::{Map, Value as Json, json};
 
 use super::condition::{ConditionError, holds};
-use super::expand::{expand, expand_table};
+use super::expand::{Scope, expand, expand_table, follow};
 use super::failed::{Failed, full_name};
 use super::layers::Merged;
 use super::references::qualify;
@@ -26,7 +26,7 @@ use crate::pure::system::Host;
 use crate::pure::system::facts::{Fact, Facts, HOST};
 use crate::pure::template::helpers::MARK;
 use crate::pure::template::{Engine, split_path, suggest_name};
-use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
+use crate::pure::text::{Diagnostic, Diagnostics, Label, Span, codes};
 
 const CONDITIONS: &str =
     "write `PATH`, `not PATH`, `PATH == 'text'`, `PATH != 'text'`, or several joined by `and`";
@@ -232,7 +232,15 @@ impl Evaluation<'_> {
                 }
             }
         }
-        let Some(name) = self.name(&contribution.name, kind, context) else {
+        let options = self.modules.get(module);
+        let scope = Scope {
+            context,
+            options,
+            each: each
+                .as_ref()
+                .and_then(|each| item_of(options?, contribution, &each["key"])),
+        };
+        let Some(name) = self.name(&contribution.name, kind, &scope) else {
             self.failed.add_contribution(module, contribution);
             return;
         };
@@ -243,19 +251,29 @@ impl Evaluation<'_> {
             "file" | "unit" => &["text"],
             _ => &[],
         };
-        let Some(body) = expand_table(&body, raw, &mut self.engine, context, self.diagnostics)
+        let Some(body) = expand_table(&body, raw, &mut self.engine, &scope, self.diagnostics)
         else {
             self.failed.add(&kind.name, &full_name);
             return;
         };
         let place = format!("[[{}]] `{full_name}`", kind.name);
-        let Some(mut fields) = decode_fields(
-            &body,
-            &kind.fields,
-            contribution.at,
-            &place,
-            self.diagnostics,
-        ) else {
+        let mut found = Diagnostics::default();
+        let fields = decode_fields(&body, &kind.fields, contribution.at, &place, &mut found);
+        for diagnostic in found.iter_mut() {
+            // An option that is passed on is wrong where it stands; whoever reads it there must know for what.
+            if diagnostic
+                .primary
+                .as_ref()
+                .is_some_and(|label| label.span.source != contribution.at.source)
+            {
+                diagnostic.others.push(Label {
+                    span: contribution.at,
+                    text: format!("passed on to {place}"),
+                });
+            }
+        }
+        self.diagnostics.extend(found);
+        let Some(mut fields) = fields else {
             self.failed.add(&kind.name, &full_name);
             return;
         };
@@ -323,8 +341,8 @@ impl Evaluation<'_> {
         });
     }
 
-    fn name(&mut self, node: &Node, kind: &Kind, context: &Context) -> Option<String> {
-        let node = expand(node, &mut self.engine, context, self.diagnostics)?;
+    fn name(&mut self, node: &Node, kind: &Kind, scope: &Scope<'_>) -> Option<String> {
+        let node = expand(node, &mut self.engine, scope, self.diagnostics)?;
         let value = decode(&node, &Type::Name, "name", self.diagnostics)?;
         let name = value.as_str()?.to_owned();
         if kind.name == "provider" && !self.meets_a_need(&name) {
@@ -408,4 +426,17 @@ impl Evaluation<'_> {
             _ => {}
         }
     }
+}
+
+/// The item of `for_each` with this key, where that repeats over an option.
+fn item_of<'a>(options: &'a Value, contribution: &Contribution, key: &Json) -> Option<&'a Value> {
+    let path = split_path(&contribution.for_each.as_ref()?.text)?;
+    let ["options", rest @ ..] = path.as_slice() else {
+        return None;
+    };
+    let key = match key {
+        Json::String(key) => key.clone(),
+        key => key.to_string(),
+    };
+    follow(follow(options, rest)?, &[&key])
 }

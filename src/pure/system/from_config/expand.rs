@@ -4,8 +4,37 @@ use handlebars::Context;
 use serde_json::Value as Json;
 
 use crate::pure::config::node::{Entry, Node, NodeKind, Table};
+use crate::pure::config::value::{Data, Value};
 use crate::pure::template::{Engine, is_template, look_up, mistake, split_path, suggest_name};
 use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
+
+/// What templates see, and where it comes from: a value that a template passes on as it is keeps the place where a person wrote it.
+pub(super) struct Scope<'a> {
+    pub context: &'a Context,
+    pub options: Option<&'a Value>,
+    /// The item of `for_each`, where that repeats over options.
+    pub each: Option<&'a Value>,
+}
+
+impl Scope<'_> {
+    /// The value at a path, if it is one of the options.
+    fn origin(&self, path: &[&str]) -> Option<&Value> {
+        match path {
+            ["options", rest @ ..] => follow(self.options?, rest),
+            ["each", "value", rest @ ..] => follow(self.each?, rest),
+            _ => None,
+        }
+    }
+}
+
+/// Follows a path within a checked value.
+pub(super) fn follow<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |here, name| match &here.data {
+        Data::Map(map) => map.get(*name),
+        Data::List(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
 
 /// Renders every string of `node` but those at `raw` keys of the top table. Mistakes are reported and leave the text as it is;
 /// `None` if there was one.
@@ -13,7 +42,7 @@ pub(super) fn expand_table(
     table: &Table,
     raw: &[&str],
     engine: &mut Engine,
-    context: &Context,
+    scope: &Scope<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Table> {
     let mut expanded = Table::default();
@@ -22,7 +51,7 @@ pub(super) fn expand_table(
         let value = if raw.contains(&key) {
             Some(entry.value.clone())
         } else {
-            expand(&entry.value, engine, context, diagnostics)
+            expand(&entry.value, engine, scope, diagnostics)
         };
         match value {
             Some(value) => expanded.insert(
@@ -41,22 +70,22 @@ pub(super) fn expand_table(
 pub(super) fn expand(
     node: &Node,
     engine: &mut Engine,
-    context: &Context,
+    scope: &Scope<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Node> {
     let kind = match &node.kind {
         NodeKind::Str(text) if is_template(text) => {
-            expand_text(text, node, engine, context, diagnostics)?
+            return expand_text(text, node, engine, scope, diagnostics);
         }
         NodeKind::List(items) => {
             let expanded: Vec<Node> = items
                 .iter()
-                .filter_map(|item| expand(item, engine, context, diagnostics))
+                .filter_map(|item| expand(item, engine, scope, diagnostics))
                 .collect();
             (expanded.len() == items.len()).then_some(NodeKind::List(expanded))?
         }
         NodeKind::Table(table) => {
-            NodeKind::Table(expand_table(table, &[], engine, context, diagnostics)?)
+            NodeKind::Table(expand_table(table, &[], engine, scope, diagnostics)?)
         }
         other => other.clone(),
     };
@@ -71,12 +100,21 @@ fn expand_text(
     text: &str,
     node: &Node,
     engine: &mut Engine,
-    context: &Context,
+    scope: &Scope<'_>,
     diagnostics: &mut Diagnostics,
-) -> Option<NodeKind> {
+) -> Option<Node> {
+    let context = scope.context;
+    let here = |kind| Node {
+        span: node.span,
+        verbatim: None,
+        kind,
+    };
     if let Some(path) = single_path(text) {
         return match look_up(context.data(), &path) {
-            Ok(value) => Some(from_json(value, node.span)),
+            Ok(value) => Some(match scope.origin(&path) {
+                Some(origin) => from_value(origin),
+                None => here(from_json(value, node.span)),
+            }),
             Err(name) => {
                 let position = path.iter().position(|part| *part == name).unwrap_or(0);
                 let shown = path[..=position].join(".");
@@ -91,7 +129,7 @@ fn expand_text(
         };
     }
     match engine.render(text, context) {
-        Ok(rendered) => Some(NodeKind::Rendered(rendered)),
+        Ok(rendered) => Some(here(NodeKind::Rendered(rendered))),
         Err(problem) => {
             // Where the template stands in its file as it is, only the expression is marked.
             let at = match (node.verbatim, problem.range_in(text)) {
@@ -111,6 +149,33 @@ fn single_path(text: &str) -> Option<Vec<&str>> {
     let inner = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
     let path = split_path(inner)?;
     (path.len() > 1).then_some(path)
+}
+
+/// An option that a template passes on as it is, at its own place. What [`from_json`] makes, but for the places.
+fn from_value(value: &Value) -> Node {
+    let kind = match &value.data {
+        Data::Null => NodeKind::Null,
+        Data::Bool(value) => NodeKind::Rendered(value.to_string()),
+        Data::Int(number) => NodeKind::Rendered(number.to_string()),
+        Data::Str(text) => NodeKind::Rendered(text.clone()),
+        Data::List(items) => NodeKind::List(items.iter().map(from_value).collect()),
+        Data::Map(map) => {
+            let mut table = Table::default();
+            for (key, item) in map {
+                let entry = Entry {
+                    key: item.at,
+                    value: from_value(item),
+                };
+                table.insert(key.clone(), entry);
+            }
+            NodeKind::Table(table)
+        }
+    };
+    Node {
+        span: value.at,
+        verbatim: None,
+        kind,
+    }
 }
 
 /// A value that a template passes on as it is. Scalars become rendered text, which stands for a value of any type.
