@@ -309,7 +309,12 @@ fn options_bring_their_docs_and_defaults() {
     };
     let memory = option("caddy/properties/memory");
     assert_eq!(memory["default"], "256MiB");
-    assert_eq!(memory["description"], "Memory limit (64MiB to 64GiB)");
+    assert!(
+        memory["description"]
+            .as_str()
+            .unwrap()
+            .starts_with("Memory limit")
+    );
     assert_eq!(option("caddy/properties/enable")["type"], "boolean");
     let route = schema.pointer("/properties/route/items").unwrap();
     assert_eq!(route["required"], serde_json::json!(["name", "domains"]));

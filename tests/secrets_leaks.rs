@@ -215,3 +215,96 @@ fn the_search_finds_a_flow_that_leaks() {
     bench.ok(&["show", "web", "note"], b"");
     assert!(!search(PLANTED, &[bench.folder.path()], &bench.printed).is_empty());
 }
+
+/// Builds, exports and shows the flagship host with the real program: neither a planted value nor any that it came with is in
+/// what was written or printed.
+#[test]
+fn a_build_leaves_no_value_anywhere() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let temp = tempfile::tempdir().unwrap();
+    let project = temp.path().join("project");
+    for entry in ["hosts", "modules", "images", "forge.toml", "forge.lock"] {
+        for file in walkdir::WalkDir::new(root.join(entry)) {
+            let file = file.unwrap();
+            let target = project.join(file.path().strip_prefix(root).unwrap());
+            if file.file_type().is_dir() {
+                std::fs::create_dir_all(target).unwrap();
+            } else {
+                std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+                std::fs::copy(file.path(), target).unwrap();
+            }
+        }
+    }
+    let forge = |args: &[&str], input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_forge"))
+            .args(args)
+            .current_dir(&project)
+            .env_clear()
+            .env("HOME", temp.path())
+            .env("TMPDIR", temp.path())
+            .env("XDG_CACHE_HOME", temp.path().join("cache"))
+            .env("FORGE_IDENTITY", root.join("hosts/example-insecure-key"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        [output.stdout, output.stderr].concat()
+    };
+    let mut printed = Vec::new();
+    for args in [
+        &["secret", "set", "mainframe", "backup_key"][..],
+        &["check"],
+        &["build", "mainframe", "--out", "out"],
+        &["build", "dr", "--json", "--out", "out.tar"],
+        &["show", "mainframe"],
+        &["show", "mainframe", "--json"],
+        &["show", "mainframe", "--file", "infisical/env"],
+        &["diff", "mainframe", "dr"],
+        &["explain", "mainframe", "secret.backup_key"],
+        &["secret", "list", "mainframe", "--json"],
+        &["graph", "mainframe", "--out", "graph.svg"],
+        &["verify"],
+        &["gc"],
+    ] {
+        printed.extend(forge(args, PLANTED));
+    }
+    assert!(
+        project.join("out/index.json").is_file() && temp.path().join("cache/forge/store").is_dir()
+    );
+    let listed: serde_json::Value =
+        serde_json::from_slice(&forge(&["secret", "list", "mainframe", "--json"], "")).unwrap();
+    let names: Vec<&str> = listed
+        .as_array()
+        .or_else(|| listed["secrets"].as_array())
+        .unwrap()
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert!(names.len() >= 10, "{names:?}");
+    // The key is public, and beside the project; with it the test knows what to look for.
+    std::fs::remove_file(project.join("hosts/example-insecure-key")).unwrap();
+    for name in names {
+        let value = String::from_utf8(forge(&["secret", "show", "mainframe", name], "")).unwrap();
+        let value = value.lines().next().unwrap();
+        assert!(value.len() >= 16, "too short to search for");
+        let found = search(value, &[temp.path()], &printed);
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+    assert!(search(PLANTED, &[temp.path()], &printed).is_empty());
+}

@@ -252,7 +252,8 @@ pub fn declarations_of(project: &Path, host: &HostName) -> Result<HostSecrets, D
     let mut text = crate::edge::project::read(project).map_err(|error| failed(Box::new(error)))?;
     catalogue::add_below(&mut text);
     let mut opened = Opened::read(text);
-    let Some(evaluated) = opened.evaluate(host) else {
+    // A host that breaks rules still says which secrets it wants, and may be waiting for them.
+    let Some(evaluated) = opened.evaluate_to_check(host) else {
         let first = opened
             .diagnostics
             .iter()

@@ -47,7 +47,7 @@ impl Opened {
     }
 
     /// The same, but of a host that only breaks rules: to be checked further, not to be built.
-    pub(super) fn evaluate_to_check(&mut self, name: &HostName) -> Option<Evaluated> {
+    pub fn evaluate_to_check(&mut self, name: &HostName) -> Option<Evaluated> {
         self.evaluate_by(name, from_config::evaluate_to_check)
     }
 

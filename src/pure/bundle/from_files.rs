@@ -26,8 +26,10 @@ fn write_down(system: &System, rendered: &Rendered) -> Json {
                 if let Json::Object(fields) = &mut json {
                     fields.remove("name");
                     // The text of a unit is a file, and its template is nothing that a host knows.
-                    fields.remove("text");
-                    fields.remove("template");
+                    if kind == "unit" {
+                        fields.remove("text");
+                        fields.remove("template");
+                    }
                 }
                 (fact.name.clone(), json)
             })

@@ -7,10 +7,13 @@ use crate::pure::config::host::HostFile;
 use crate::pure::config::node::parse;
 use crate::pure::config::project::{Project, ProjectText, TextFile};
 use crate::pure::config::value::Value;
-use crate::pure::name::HostName;
+use crate::pure::name::{HostName, ModuleName};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
 
 pub const SETTINGS: &str = "forge.toml";
+
+/// Files are named `MODULE/NAME`; under these stand what forge makes itself, units, and what the host file contributes.
+const RESERVED: [&str; 3] = ["forge", "unit", "host"];
 
 /// The text of a file, if it is UTF-8 without NUL; reports it otherwise.
 pub fn utf8<'a>(
@@ -118,6 +121,14 @@ fn read_modules(
     for (name, path, file) in text.folders_with("modules", "module.toml") {
         let id = add_source(path, file, sources, diagnostics);
         let module = id.and_then(|id| match name.parse() {
+            Ok(name) if RESERVED.contains(&ModuleName::as_str(&name)) => {
+                diagnostics.push(
+                    Diagnostic::error(codes::BAD_NAME, format!("no module can be called `{name}`"))
+                        .at(Span::new(id, 0..0), "the folder of this file has this name")
+                        .help("forge keeps files of its own under it: choose another name"),
+                );
+                None
+            }
             Ok(name) => module::read(name, file.embedded, id, language, sources, diagnostics),
             Err(error) => {
                 bad_name(&error, id, "folder", diagnostics);

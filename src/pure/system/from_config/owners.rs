@@ -69,29 +69,7 @@ pub(super) fn check(
             }
         }
     }
-    for fact in facts.of("file") {
-        if let Some(path) = fact.value.get("path") {
-            // Several modules may put blocks into one file; each is marked with its name.
-            let name = if fact.value.flag("block") {
-                format!(
-                    "the block {} in {}",
-                    fact.name,
-                    path.as_str().unwrap_or_default()
-                )
-            } else {
-                format!("the file {}", path.as_str().unwrap_or_default())
-            };
-            things.claim(name, &fact.subject(), path.at, diagnostics);
-        }
-    }
-    for fact in facts.of("unit") {
-        things.claim(
-            format!("the file /etc/systemd/system/{}", fact.name),
-            &fact.subject(),
-            fact.at,
-            diagnostics,
-        );
-    }
+    check_paths(facts, diagnostics);
     for fact in facts.of("route") {
         let path = fact.value.str("path").unwrap_or("/");
         for domain in fact.value.list("domains") {
@@ -139,4 +117,100 @@ fn mount_places(facts: &Facts, service: &Fact, at: &str) -> Vec<Span> {
         })
         .map(|fact| fact.at);
     own.chain(contributed).collect()
+}
+
+/// Paths of the host: each has one owner, none is a folder of another, and what forge keeps for itself nobody else writes.
+fn check_paths(facts: &Facts, diagnostics: &mut Diagnostics) {
+    let mut whole: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    let mut claim = |path: String, owner: String, at: Span, diagnostics: &mut Diagnostics| {
+        if let Some(what) = kept_by_forge(&path, facts) {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::TWO_OWNERS,
+                    format!("{owner} and forge both claim the file {path}"),
+                )
+                .at(at, what)
+                .help("choose another path"),
+            );
+        } else if let Some((first, first_at)) = whole.get(&path) {
+            both(&owner, first, &path, at, *first_at, diagnostics);
+        } else {
+            whole.insert(path, (owner, at));
+        }
+    };
+    let path_of = |fact: &Fact| {
+        let path = fact.value.get("path")?;
+        Some((path.as_str()?.to_owned(), path.at))
+    };
+    for fact in facts.of("file").filter(|fact| !fact.value.flag("block")) {
+        if let Some((path, at)) = path_of(fact) {
+            claim(path, fact.subject(), at, diagnostics);
+        }
+    }
+    for fact in facts.of("unit") {
+        let path = format!("/etc/systemd/system/{}", fact.name);
+        claim(path, fact.subject(), fact.at, diagnostics);
+    }
+    // Several modules may put blocks into one file, each marked with its name, but not into one that somebody owns whole.
+    for fact in facts.of("file").filter(|fact| fact.value.flag("block")) {
+        if let Some((path, at)) = path_of(fact)
+            && let Some((first, first_at)) = whole.get(&path)
+        {
+            both(&fact.subject(), first, &path, at, *first_at, diagnostics);
+        }
+    }
+    for (path, (owner, at)) in &whole {
+        let folder = format!("{path}/");
+        if let Some((below, (other, other_at))) = whole
+            .range(folder.clone()..)
+            .next()
+            .filter(|(below, _)| below.starts_with(&folder))
+        {
+            diagnostics.push(
+                Diagnostic::error(
+                    codes::TWO_OWNERS,
+                    format!("{path} would be a file, and a folder with {below} in it"),
+                )
+                .at(*other_at, format!("claimed by {other}"))
+                .also(*at, format!("claimed by {owner}"))
+                .help("choose another path for one of them"),
+            );
+        }
+    }
+}
+
+fn both(
+    owner: &str,
+    first: &str,
+    path: &str,
+    at: Span,
+    first_at: Span,
+    diagnostics: &mut Diagnostics,
+) {
+    diagnostics.push(
+        Diagnostic::error(
+            codes::TWO_OWNERS,
+            format!("{owner} and {first} both claim the file {path}"),
+        )
+        .at(at, format!("claimed by {owner}"))
+        .also(first_at, format!("claimed by {first}"))
+        .help("leave it to one of them"),
+    );
+}
+
+/// Why a path is forge's own, if it is.
+fn kept_by_forge(path: &str, facts: &Facts) -> Option<&'static str> {
+    const OWN: [&str; 2] = ["/var/lib/forge", "/run/forge/secrets"];
+    const RULES: [&str; 2] = ["/etc/ufw/user.rules", "/etc/ufw/user6.rules"];
+    let below = |folder: &str| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if OWN.iter().any(|folder| below(folder)) {
+        Some("forge keeps its own files there")
+    } else if RULES.contains(&path) && facts.of("firewall").next().is_some() {
+        Some("made from the `[[firewall]]` entries")
+    } else {
+        None
+    }
 }

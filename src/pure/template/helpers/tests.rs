@@ -173,7 +173,7 @@ fn syntax_errors_have_a_place() {
         .render("a\n{{#if x}}\n", &data(Json::Null))
         .expect_err("open block");
     assert!(problem.line >= 2, "{problem}");
-    bad("a\n{{#if x}}{{/each}}", 2, 10, "closing");
+    bad("a\n{{#if x}}{{/each}}", 2, 10, "is closed by");
 }
 
 #[test]
