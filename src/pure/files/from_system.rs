@@ -465,7 +465,10 @@ impl Rendering<'_> {
                         problem.message
                     ),
                 )
-                .at(place_in(self.sources, id, problem.line, problem.column), "")
+                .at(
+                    self.sources.rest_of_line(id, problem.line, problem.column),
+                    "",
+                )
                 .also(fact.at, "made here")
                 .help("quote values with the helpers `json`, `yaml` and `toml`"),
             );
@@ -480,23 +483,4 @@ fn folder(module: &str, path: &str) -> String {
     } else {
         format!("modules/{module}/{path}")
     }
-}
-
-/// The word at a line and column, both from 1.
-fn place_in(sources: &Sources, id: SourceId, line: usize, column: usize) -> Span {
-    let text = &sources.get(id).text;
-    let start_of_line: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
-    let rest = text.get(start_of_line..).unwrap_or_default();
-    let line_text = rest.lines().next().unwrap_or_default();
-    let skip: usize = line_text
-        .chars()
-        .take(column.saturating_sub(1))
-        .map(char::len_utf8)
-        .sum();
-    let start = start_of_line + skip;
-    Span::new(id, start..(start_of_line + line_text.len()).max(start))
 }

@@ -36,6 +36,8 @@ pub struct TemplateProblem {
     pub missing: Option<String>,
     /// The helper that does not exist, if that is the mistake.
     pub unknown_helper: Option<String>,
+    /// How to mend it, if that can be said.
+    pub help: Option<&'static str>,
     /// The template itself does not parse, as opposed to failing on its data.
     pub syntax: bool,
 }
@@ -55,6 +57,7 @@ impl From<&RenderError> for TemplateProblem {
             message: String::new(),
             missing: None,
             unknown_helper: None,
+            help: None,
             syntax: false,
         };
         match error.reason() {
@@ -91,10 +94,13 @@ impl From<&handlebars::TemplateError> for TemplateProblem {
             message: error.reason().to_string(),
             missing: None,
             unknown_helper: None,
+            help: Some(LITERAL),
             syntax: true,
         }
     }
 }
+
+pub(super) const LITERAL: &str = "a literal `{{` is written `\\{{`";
 
 const NO_PARTIALS: &str = "partials and decorators are not part of the template language";
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::helpers::{TemplateProblem, helper_names};
+use super::helpers::{LITERAL, TemplateProblem, helper_names};
 use crate::pure::text::{Diagnostic, Span, codes};
 
 /// A path into the data of a template: names divided by dots, `[…]` around a name with a hyphen.
@@ -48,13 +48,15 @@ pub fn look_up<'a, 'p>(data: &'a Json, path: &[&'p str]) -> Result<&'a Json, &'p
 
 /// A problem with a template as a diagnostic, with names that may have been meant.
 pub fn mistake(problem: &TemplateProblem, at: Span, data: &Json) -> Diagnostic {
-    if problem.syntax {
-        return Diagnostic::error(codes::TEMPLATE_SYNTAX, problem.message.clone())
-            .at(at, "in this template")
-            .help("a literal `{{` is written `\\{{`");
+    let code = if problem.syntax {
+        codes::TEMPLATE_SYNTAX
+    } else {
+        codes::TEMPLATE_UNDEFINED
+    };
+    let diagnostic = Diagnostic::error(code, problem.message.clone()).at(at, "in this template");
+    if let Some(help) = problem.help {
+        return diagnostic.help(help);
     }
-    let diagnostic = Diagnostic::error(codes::TEMPLATE_UNDEFINED, problem.message.clone())
-        .at(at, "in this template");
     if let Some(helper) = &problem.unknown_helper {
         return diagnostic.suggest(helper, helper_names());
     }
@@ -168,13 +170,14 @@ const LARGEST: usize = 1 << 27;
 /// The problem with a template that the parser would choke on: nested too deeply, too large, or with an expression that goes on to
 /// the end, for which the parser tries every way to read the rest.
 pub(super) fn indigestible(template: &str) -> Option<TemplateProblem> {
-    let problem = |message: String, at: usize| {
+    let problem = |message: String, at: usize, help: &'static str| {
         TemplateProblem {
             line: 1,
             column: 1,
             message,
             missing: None,
             unknown_helper: None,
+            help: Some(help),
             syntax: true,
         }
         .placed(template, at)
@@ -187,6 +190,7 @@ pub(super) fn indigestible(template: &str) -> Option<TemplateProblem> {
                 template.len() >> 10
             ),
             0,
+            "divide it into several files",
         ));
     }
     let closed = template.rfind("}}").unwrap_or(0);
@@ -195,9 +199,15 @@ pub(super) fn indigestible(template: &str) -> Option<TemplateProblem> {
         .map(|(at, _)| at)
         .find(|at| *at >= closed && !template[..*at].ends_with('\\'));
     if let Some(at) = endless {
-        return Some(problem("this `{{` has no `}}`".to_owned(), at));
+        return Some(problem("this `{{` has no `}}`".to_owned(), at, LITERAL));
     }
-    too_deep(template).map(|at| problem(format!("this is nested more than {DEEPEST} deep"), at))
+    too_deep(template).map(|at| {
+        problem(
+            format!("this is nested more than {DEEPEST} deep"),
+            at,
+            "say it with fewer blocks, or in a helper's words: `contains`, `and`, `or`",
+        )
+    })
 }
 
 /// Where a template is nested more than [`DEEPEST`] deep.
@@ -372,6 +382,7 @@ mod tests {
                 message: String::new(),
                 missing: None,
                 unknown_helper: None,
+                help: None,
                 syntax: false,
             };
             problem.range_in(template).map(|range| &template[range])

@@ -84,6 +84,25 @@ impl Sources {
         }
     }
 
+    /// From a line and column, both from 1, to the end of the line.
+    pub fn rest_of_line(&self, id: SourceId, line: usize, column: usize) -> Span {
+        let text = &self.get(id).text;
+        let start_of_line: usize = text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let rest = text.get(start_of_line..).unwrap_or_default();
+        let line_text = rest.lines().next().unwrap_or_default();
+        let skip: usize = line_text
+            .chars()
+            .take(column.saturating_sub(1))
+            .map(char::len_utf8)
+            .sum();
+        let start = start_of_line + skip;
+        Span::new(id, start..(start_of_line + line_text.len()).max(start))
+    }
+
     pub fn slice(&self, span: Span) -> &str {
         self.get(span.source)
             .text

@@ -142,7 +142,14 @@ impl Evaluation<'_> {
             .collect();
         for (contribution, each, source) in &derived {
             let kind = contribution.kind.text.as_str();
-            if kind == *source {
+            if kind == "provider" {
+                self.diagnostics.push(
+                    Diagnostic::error(codes::BAD_FOR_EACH, "a provider cannot be made over facts")
+                        .at(each.at, "there are no facts yet")
+                        .note("providers are made before all others, so that these can use them")
+                        .help("repeat it over an option, or not at all"),
+                );
+            } else if kind == *source {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::BAD_FOR_EACH,
