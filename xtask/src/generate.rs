@@ -175,11 +175,12 @@ fn generate(root: &Path) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// The features of all members are those of `cargo test --workspace`: the program is compiled once for both.
+/// Built as `cargo test --workspace` builds it, tests and all: their dependencies add features to those of the program, and with
+/// other features everything would be compiled once more.
 fn build(root: &Path) -> Result<PathBuf> {
     process::show(
         Command::new("cargo")
-            .args(["build", "--quiet", "--workspace", "--bin", "forge"])
+            .args(["build", "--quiet", "--workspace", "--all-targets"])
             .current_dir(root),
     )?;
     Ok(workspace::target()?.join("debug").join("forge"))
