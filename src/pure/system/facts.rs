@@ -61,13 +61,6 @@ impl Facts {
             .flat_map(BTreeMap::values)
     }
 
-    pub fn of_mut<'a>(&'a mut self, kind: &str) -> impl Iterator<Item = &'a mut Fact> + use<'a> {
-        self.by_kind
-            .get_mut(kind)
-            .into_iter()
-            .flat_map(BTreeMap::values_mut)
-    }
-
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.by_kind.keys().map(String::as_str)
     }

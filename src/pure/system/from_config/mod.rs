@@ -81,7 +81,7 @@ fn evaluate_into(
     let host = read_host(&merged, &chain.first()?.name, project, diagnostics);
     let enabled = enabled_modules(&merged, project, diagnostics);
     let contributed = contribute::contribute(&merged, &host, &enabled, project, diagnostics);
-    let mut facts = contributed.facts;
+    let facts = contributed.facts;
     references::follow(&facts, &contributed.failed, project, diagnostics);
     links::check_forms(&facts, diagnostics);
     let whole =
@@ -101,10 +101,6 @@ fn evaluate_into(
         project,
         diagnostics,
     );
-    // The order of mounts does not matter to anybody; the typed services hold them sorted.
-    for fact in facts.of_mut("service") {
-        fact.each = None;
-    }
     let pinned = services
         .values()
         .all(|service| images.contains_key(&service.image));
