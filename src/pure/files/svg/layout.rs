@@ -71,17 +71,7 @@ impl Layout {
         links: &[Link],
         label_width: impl Fn(&str) -> i64,
     ) -> Self {
-        let mut layout = Self {
-            boxes: sizes
-                .iter()
-                .map(|&(width, height)| Place {
-                    width,
-                    height,
-                    ..Place::default()
-                })
-                .collect(),
-            ..Self::default()
-        };
+        let mut layout = Self::of(sizes);
         let mut linked = vec![false; sizes.len()];
         for component in components(sizes.len(), links) {
             let part = |node: usize| component.binary_search(&node).ok();
@@ -109,6 +99,21 @@ impl Layout {
         layout
     }
 
+    /// Boxes of these sizes, not yet put anywhere.
+    fn of(sizes: &[(i64, i64)]) -> Self {
+        Self {
+            boxes: sizes
+                .iter()
+                .map(|&(width, height)| Place {
+                    width,
+                    height,
+                    ..Place::default()
+                })
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// Boxes that all hang together.
     fn connected(
         sizes: &[(i64, i64)],
@@ -116,14 +121,8 @@ impl Layout {
         links: &[Link],
         label_width: impl Fn(&str) -> i64,
     ) -> Self {
-        let mut layout = Self {
-            boxes: vec![Place::default(); sizes.len()],
-            ..Self::default()
-        };
-        for (place, (width, height)) in layout.boxes.iter_mut().zip(sizes) {
-            (place.width, place.height) = (*width, *height);
-        }
-        let mut drawing = Drawing::new(sizes, links, &vec![true; sizes.len()]);
+        let mut layout = Self::of(sizes);
+        let mut drawing = Drawing::new(sizes, links);
         let layers = order::order(&drawing.items, &drawing.steps, groups);
         drawing.order_ports(&layers);
         let middles = drawing.middles(&layers);

@@ -43,17 +43,16 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    pub(super) fn new(sizes: &[(i64, i64)], links: &[Link], linked: &[bool]) -> Self {
+    pub(super) fn new(sizes: &[(i64, i64)], links: &[Link]) -> Self {
         let ends: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
         let (ranks, turned) = order::ranks(sizes.len(), &ends);
         let mut items = Vec::new();
-        let mut item_of = vec![usize::MAX; sizes.len()];
-        for node in (0..sizes.len()).filter(|node| linked[*node]) {
-            item_of[node] = items.len();
+        // A node's item has the node's position; items of lines that pass by come after them.
+        for (node, (_, height)) in sizes.iter().enumerate() {
             items.push(Item {
                 rank: ranks[node],
                 node: Some(node),
-                height: sizes[node].1 as f64,
+                height: *height as f64,
             });
         }
         // Ways by where they end and what they mean, with where they come from.
@@ -91,17 +90,17 @@ impl Drawing {
                 .collect();
             let port = ports.len();
             ports.push(Port {
-                item: item_of[to],
+                item: to,
                 label: label.clone(),
                 offset: 0.0,
             });
-            let starts = sources.iter().map(|from| (item_of[*from], ranks[*from]));
+            let starts = sources.iter().map(|from| (*from, ranks[*from]));
             let goes_on = passing.iter().map(|item| (*item, items[*item].rank));
             for (from, rank) in starts.chain(goes_on) {
                 let next = passing.get(rank - first);
                 steps.push(Step {
                     from,
-                    to: *next.unwrap_or(&item_of[to]),
+                    to: *next.unwrap_or(&to),
                     port: next.is_none().then_some(port),
                     style: *style,
                     turned,
