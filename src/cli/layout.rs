@@ -3,11 +3,22 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
-use super::table::terminal_width;
-
 /// Wider lines than this are hard to read, however wide the terminal is.
 const WIDEST_PROSE: usize = 100;
 const PROSE_ELSEWHERE: usize = 80;
+
+/// The width of the terminal that stdout is, if it is one.
+fn terminal_width() -> Option<u16> {
+    use std::io::IsTerminal as _;
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(&stdout)
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|width| *width > 40)
+}
 
 pub(crate) fn prose_width() -> usize {
     terminal_width().map_or(PROSE_ELSEWHERE, |width| {
@@ -79,12 +90,17 @@ fn wrap(text: &str, width: usize, hang: &str, result: &mut String) {
 
 /// A table without borders. On a terminal it fits the width; elsewhere a row is a line, for `grep`.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    indented_table(header, rows, 0)
+}
+
+/// The same, every line that many columns to the right.
+pub(crate) fn indented_table(header: &[&str], rows: Vec<Vec<String>>, indent: usize) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);
     if let Some(width) = terminal_width() {
         table
             .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
+            .set_width(width.saturating_sub(u16::try_from(indent).unwrap_or(0)));
     }
     if !header.is_empty() {
         table.set_header(header.iter().copied());
@@ -98,10 +114,9 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     for (number, line) in table.lines().enumerate() {
         let line = line.trim_end();
         if number == 0 && !header.is_empty() {
-            text.push_str(&format!("{bold}{line}{bold:#}\n"));
+            text.push_str(&format!("{:indent$}{bold}{line}{bold:#}\n", ""));
         } else {
-            text.push_str(line);
-            text.push('\n');
+            text.push_str(&format!("{:indent$}{line}\n", ""));
         }
     }
     text

@@ -2,15 +2,13 @@
 
 use std::io::Write;
 
+use crate::cli::table::counted;
 use crate::flow::operator::secret::{Changed, Row, State};
 use crate::pure::name::HostName;
 use crate::pure::secrets::WantedBy;
 
 pub(super) fn count(number: usize) -> String {
-    match number {
-        1 => "1 value".to_owned(),
-        number => format!("{number} values"),
-    }
+    counted(number, "value")
 }
 
 pub(super) fn report_change(
