@@ -5,6 +5,7 @@ pub mod age;
 pub mod catalogue;
 pub mod disk;
 pub mod editor;
+pub mod http;
 pub mod new_project;
 pub mod project;
 pub mod random;

@@ -1,3 +1,4 @@
 //! The stories, one file per use case, told with pure values and ports; nothing here prints.
 
 pub mod operator;
+pub mod progress;

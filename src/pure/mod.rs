@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod config;
 pub mod files;
+pub mod images;
 pub mod name;
 pub mod oci;
 pub mod pins;

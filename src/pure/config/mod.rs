@@ -15,5 +15,6 @@ pub mod project;
 pub mod reference;
 pub mod schema;
 pub mod sheet;
+pub mod sources;
 pub mod units;
 pub mod value;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::from_text::language::Language;
 use super::image::Image;
 use super::module::{Kind, Module};
+use super::sources::PackageSources;
 use crate::pure::name::{HostName, ImageName, ModuleName};
 
 /// Every file of a project, by its path relative to the project, and the catalogue below it: a module or image of the project hides the one of
@@ -88,6 +89,7 @@ pub struct Project {
     pub images: BTreeMap<ImageName, Image>,
     /// The built-in kinds and those that modules declare.
     pub kinds: BTreeMap<String, Kind>,
+    pub sources: PackageSources,
     pub broken: Broken,
 }
 

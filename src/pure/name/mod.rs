@@ -2,9 +2,11 @@
 //!
 //! Invariant: no type here has a public field, a setter or a `Deref`; the only way in is its parser.
 
+mod arch;
 mod digest;
 mod word;
 
+pub use arch::{Arch, ArchError};
 pub use digest::{BlobDigest, BundleDigest, DigestError, ManifestDigest};
 pub use word::{
     HostName, ImageName, KindName, ModuleName, NameError, NetworkName, OptionName, SecretName,

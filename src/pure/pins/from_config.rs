@@ -1,4 +1,4 @@
-use super::{Pin, Pins, VERSION};
+use super::{Pin, Pins, RegistryPin, VERSION};
 use crate::pure::config::decode::{decode_fields, missing_key, unknown_key};
 use crate::pure::config::from_text::language::Language;
 use crate::pure::config::from_text::project::add_source;
@@ -35,7 +35,7 @@ pub fn read(
                     codes::UNUSED_PIN,
                     format!("the lock pins `{name}`, which is no image"),
                 )
-                .at(pin.at, "")
+                .at(pin.at(), "")
                 .help("remove the entry"),
             );
         }
@@ -128,8 +128,8 @@ fn read_entry(item: &Node, language: &Language, pins: &mut Pins, diagnostics: &m
     if let Some(first) = pins.all.get(&name) {
         diagnostics.push(
             Diagnostic::error(codes::DUPLICATE, format!("image `{name}` is locked twice"))
-                .at(pin.at, "again here")
-                .also(first.at, "first here")
+                .at(pin.at(), "again here")
+                .also(first.at(), "first here")
                 .help("remove one of the entries"),
         );
     } else {
@@ -158,11 +158,11 @@ fn read_pin(
     let name = text("name").parse().ok()?;
     Some((
         name,
-        Pin {
+        Pin::Registry(RegistryPin {
             at: fields.get("name").map_or(at, |value| value.at),
             repository: text("repository").to_owned(),
             tag: text("tag").to_owned(),
             digest,
-        },
+        }),
     ))
 }

@@ -1,4 +1,7 @@
-//! `forge.lock`: every image pinned to a digest.
+//! `forge.lock`: every image pinned: those of registries by digest, those that forge builds by every package and by the digest of
+//! what comes out.
+//!
+//! Invariant: it says the same for everybody. No mirror stands in it, only paths below one.
 
 mod from_config;
 
@@ -6,13 +9,15 @@ pub use from_config::read;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pure::name::{ImageName, ManifestDigest};
+use crate::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
 use crate::pure::text::Span;
 
 /// The pins of a project, by image.
 #[derive(Clone, Debug, Default)]
 pub struct Pins {
     pub all: BTreeMap<ImageName, Pin>,
+    /// The indexes that packages were resolved with, by suite.
+    pub suites: BTreeMap<String, SuitePin>,
     /// Images whose entries could not be understood.
     pub broken: BTreeSet<String>,
     /// Some of the lock, nobody knows which images, could not be understood.
@@ -26,13 +31,86 @@ impl Pins {
     }
 }
 
+#[derive(Clone, Debug)]
+pub enum Pin {
+    Registry(RegistryPin),
+    Recipe(RecipePin),
+}
+
+impl Pin {
+    pub fn at(&self) -> Span {
+        match self {
+            Self::Registry(pin) => pin.at,
+            Self::Recipe(pin) => pin.at,
+        }
+    }
+}
+
 /// What an image's tag pointed to when it was locked.
 #[derive(Clone, Debug)]
-pub struct Pin {
+pub struct RegistryPin {
     pub at: Span,
     pub repository: String,
     pub tag: String,
     pub digest: ManifestDigest,
+}
+
+/// What a recipe was resolved to.
+#[derive(Clone, Debug)]
+pub struct RecipePin {
+    pub at: Span,
+    /// The digest of everything of the recipe that decides what comes out: if it differs, the pin is stale.
+    pub inputs: BlobDigest,
+    pub builds: BTreeMap<Arch, BuildPin>,
+}
+
+/// A recipe for one architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildPin {
+    /// Of the manifest that must come out.
+    pub digest: ManifestDigest,
+    /// Of its layers, in their order: tells which one differs.
+    pub layers: Vec<BlobDigest>,
+    /// Dependencies first.
+    pub packages: Vec<PackagePin>,
+    /// By name.
+    pub wheels: Vec<WheelPin>,
+}
+
+/// A Debian package, as an index lists it (Debian Policy, section 5; "Packages" of the repository format).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackagePin {
+    pub name: String,
+    pub version: String,
+    /// `amd64`, `arm64` or `all`.
+    pub arch: String,
+    /// The suite whose index named it.
+    pub suite: String,
+    /// Below the root of a mirror: `pool/…`.
+    pub path: String,
+    /// Of the .deb, in bytes.
+    pub size: u64,
+    /// Of the .deb.
+    pub digest: BlobDigest,
+}
+
+/// A Python wheel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WheelPin {
+    /// Normalised (PEP 503).
+    pub name: String,
+    pub version: String,
+    /// As in `fastapi-0.115.0-py3-none-any.whl`.
+    pub file: String,
+    pub size: u64,
+    pub digest: BlobDigest,
+}
+
+/// The index of a suite at the time of locking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuitePin {
+    /// `Date` of its `InRelease`, in UTC, as in `20260711T101010Z`: where the snapshot archive is asked.
+    pub date: String,
 }
 
 /// The one version of the lock's format that this forge reads and writes.

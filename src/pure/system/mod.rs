@@ -48,6 +48,11 @@ pub struct Host {
     pub tags: Vec<String>,
 }
 
+/// The registry of images that forge builds: a name that never resolves (RFC 2606), so that nothing pulls them behind our back.
+pub const BUILT_REGISTRY: &str = "forge.invalid";
+/// Where a tag is wanted for an image that forge builds. Nothing is ever found by it.
+pub const BUILT_TAG: &str = "built";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PinnedImage {
     pub repository: String,

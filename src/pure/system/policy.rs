@@ -9,6 +9,7 @@ use super::PinnedImage;
 use super::facts::{Fact, Facts};
 use super::service::{Protocol, Service};
 use crate::pure::config::host::Allow;
+use crate::pure::config::image::Image;
 use crate::pure::config::project::Project;
 use crate::pure::config::units::parse_size;
 use crate::pure::config::value::Value;
@@ -313,7 +314,7 @@ fn check_images(
     violations: &mut Vec<Violation>,
 ) {
     for name in images.keys() {
-        let Some(image) = project.images.get(name) else {
+        let Some(image) = project.images.get(name).and_then(Image::registry) else {
             continue;
         };
         let moving = MUTABLE.iter().any(|tag| {

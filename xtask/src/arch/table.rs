@@ -29,6 +29,7 @@ const SECRETS: &str = "pure/secrets";
 const SYSTEM: &str = "pure/system";
 const FILES: &str = "pure/files";
 const OCI: &str = "pure/oci";
+const IMAGES: &str = "pure/images";
 const BUNDLE: &str = "pure/bundle";
 
 const PURE: &str = "pure is values and functions on them: it may use only the rooms of pure that come before it in the data flow";
@@ -82,6 +83,7 @@ pub(crate) const ROOMS: &[Room] = &[
         PURE,
     ),
     room(OCI, &[NAME], PURE),
+    room(IMAGES, &[TEXT, NAME, CONFIG, PINS, OCI], PURE),
     room(
         BUNDLE,
         &[TEXT, NAME, CONFIG, PINS, SECRETS, SYSTEM, FILES, OCI],

@@ -3,7 +3,7 @@
 use super::language::Language;
 use super::{only_known, section_table};
 use crate::pure::config::decode::{decode_fields, missing_key};
-use crate::pure::config::image::Image;
+use crate::pure::config::image::{Image, ImageSource, Registry};
 use crate::pure::config::node::parse;
 use crate::pure::config::value::Value;
 use crate::pure::name::ImageName;
@@ -48,9 +48,11 @@ pub fn read(
     Some(Image {
         at: start,
         summary: text(image.get("summary")),
-        repository: text(registry.get("repository")),
-        tag: text(registry.get("tag")),
-        tag_at: registry.get("tag").map_or(start, |tag| tag.at),
+        source: ImageSource::Registry(Registry {
+            repository: text(registry.get("repository")),
+            tag: text(registry.get("tag")),
+            tag_at: registry.get("tag").map_or(start, |tag| tag.at),
+        }),
         name,
     })
 }

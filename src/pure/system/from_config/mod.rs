@@ -12,6 +12,7 @@ mod links;
 mod names;
 mod overrides;
 mod owners;
+mod pins;
 mod references;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::policy;
-use super::{Host, PinnedImage, System};
+use super::{Host, System};
 use crate::pure::config::decode::{decode, decode_fields, missing_key};
 use crate::pure::config::field::{Presence, Type};
 use crate::pure::config::host::{HostFile, ModuleUse};
@@ -28,7 +29,7 @@ use crate::pure::config::project::Project;
 use crate::pure::config::value::{Data, Value};
 use crate::pure::name::HostName;
 use crate::pure::pins::Pins;
-use crate::pure::text::{Diagnostic, Diagnostics, Span, codes};
+use crate::pure::text::{Diagnostic, Diagnostics, codes};
 use layers::Merged;
 
 /// Evaluates one host. `None`, with diagnostics, when anything is wrong with it, or with what it uses of the project.
@@ -91,7 +92,7 @@ fn evaluate_into(
     links::check_order(&facts, &services, diagnostics);
     let modules = enabled.modules;
     links::check_networks(&facts, &services, &modules, project, diagnostics);
-    let images = pin_images(&facts, project, pins, diagnostics);
+    let images = self::pins::pin_images(&facts, &host, project, pins, diagnostics);
     policy::check(
         &facts,
         &services,
@@ -311,72 +312,6 @@ fn require(
         )),
         None => diagnostic.help(format!("add `[modules.{}]` to the host", required.text)),
     });
-}
-
-fn pin_images(
-    facts: &super::facts::Facts,
-    project: &Project,
-    pins: &Pins,
-    diagnostics: &mut Diagnostics,
-) -> BTreeMap<crate::pure::name::ImageName, PinnedImage> {
-    let mut pinned = BTreeMap::new();
-    for fact in facts.of("service") {
-        let Some(value) = fact.value.get("image") else {
-            continue;
-        };
-        let Some(image) = value.as_str().and_then(|name| project.images.get(name)) else {
-            continue;
-        };
-        if pinned.contains_key(&image.name) {
-            continue;
-        }
-        if let Some(pin) = pin(image, value.at, pins, diagnostics) {
-            pinned.insert(image.name.clone(), pin);
-        }
-    }
-    pinned
-}
-
-fn pin(
-    image: &crate::pure::config::image::Image,
-    used_at: Span,
-    pins: &Pins,
-    diagnostics: &mut Diagnostics,
-) -> Option<PinnedImage> {
-    let Some(pin) = pins.all.get(&image.name) else {
-        if pins.may_hold(image.name.as_str()) {
-            return None;
-        }
-        diagnostics.push(
-            Diagnostic::error(codes::UNPINNED, format!("image `{}` is not in forge.lock", image.name))
-                .at(used_at, "used here")
-                .help(format!(
-                    "add to forge.lock: [[image]] with name = \"{}\", repository = \"{}\", tag = \"{}\" and the digest",
-                    image.name, image.repository, image.tag
-                )),
-        );
-        return None;
-    };
-    if pin.repository != image.repository || pin.tag != image.tag {
-        diagnostics.push(
-            Diagnostic::error(
-                codes::STALE_PIN,
-                format!("forge.lock is out of date for image `{}`", image.name),
-            )
-            .at(pin.at, format!("{}:{} is locked", pin.repository, pin.tag))
-            .also(
-                image.tag_at,
-                format!("{}:{} is wanted", image.repository, image.tag),
-            )
-            .help("update the entry's repository, tag and digest"),
-        );
-        return None;
-    }
-    Some(PinnedImage {
-        repository: pin.repository.clone(),
-        tag: pin.tag.clone(),
-        digest: pin.digest,
-    })
 }
 
 /// The host as templates see it.
