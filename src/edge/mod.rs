@@ -4,6 +4,7 @@
 pub mod age;
 pub mod catalogue;
 pub mod disk;
+pub mod docker;
 pub mod editor;
 pub mod http;
 pub mod new_project;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
+use crate::cli::images::Images;
 use crate::cli::table::counted;
 use crate::cli::{Outcome, bundles, print, print_json, progress, report, session, tell};
 use crate::edge::store::export::{Target, export};
@@ -17,6 +18,7 @@ The digest is printed last; alone, when the output is no terminal. The same proj
 Examples:
   forge build mainframe                       into the store in the cache folder
   forge build mainframe --out mainframe.tar   and as an OCI layout for other tools
+  forge build mainframe --vendor              with the images of registries in it
   DIGEST=$(forge build mainframe)             for scripts";
 
 /// Build the bundle of a host, and print its digest
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// Also export the bundle as an OCI image layout: a folder, or a file if it ends in .tar
     #[arg(long, value_name = "DIR|FILE.tar")]
     out: Option<PathBuf>,
+    /// Put the images of registries into the bundle too, for hosts that cannot reach them
+    #[arg(long)]
+    vendor: bool,
     /// Print what was built as JSON
     #[arg(long)]
     json: bool,
@@ -45,21 +50,24 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         .seal()
         .map_err(|error| CliError::failed(&error))?;
     let digest = sealed.digest();
+    let images_of = Images::open(&opened, global)?;
+    let vendor = args.vendor || drafted.system.host.vendor;
+    let present = images_of.of_host(&drafted.system, vendor, &progress)?;
     progress.say("writing the store");
-    let store = bundles::open_store(global)?;
+    let store = images_of.store();
     let name = bundles::ref_name(&opened, &host)?;
-    let written = put_bundle(&store, &sealed, &[], &name, Trust::Content)
+    let written = put_bundle(store, &sealed, &present, &name, Trust::Content)
         .map_err(|error| CliError::failed(&error))?;
     if let Some(out) = &args.out {
         progress.say("exporting");
         let package = sealed
-            .package_index(&[])
+            .package_index(&present)
             .map_err(|error| CliError::failed(&error))?;
         let tag = host
             .as_str()
             .parse::<RefName>()
             .map_err(|error| CliError::failed(&error))?;
-        export(&store, &package.root, &tag, &Target::of(out))
+        export(store, &package.root, &tag, &Target::of(out))
             .map_err(|error| CliError::failed(&error))?;
     }
     progress.finish();

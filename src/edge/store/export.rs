@@ -1,7 +1,9 @@
-//! A bundle on its own: an OCI image layout, in a folder or in a `.tar`, that any OCI tool reads.
+//! A bundle or an image on its own: an OCI image layout, in a folder or in a `.tar`, that any OCI tool reads; or a `.tar` that is at once
+//! an OCI image layout and what `docker load` takes.
 //!
 //! The content depends on what is exported and on nothing else; the bytes of a `.tar` too.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -11,9 +13,11 @@ use super::{Blob, DiskStore, Options, Store, StoreError, Trust, reach};
 use crate::edge::disk::{DiskError, Folder};
 use crate::pure::bundle::system_manifest;
 use crate::pure::name::BlobDigest;
+use crate::pure::oci::docker::{DOCKER_FILE, docker_archive};
 use crate::pure::oci::layout::{Entries, Entry, INDEX_FILE, LAYOUT, LAYOUT_FILE};
+use crate::pure::oci::manifest::encode_index;
 use crate::pure::oci::tar::{Mode, TarError, Writer};
-use crate::pure::oci::{Link, ManifestError, RefName};
+use crate::pure::oci::{Link, ManifestError, RefName, RefNameError, media};
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,16 @@ impl Target {
     }
 }
 
-/// Why a bundle was not exported. The target is then as it was.
+/// What an archive of an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An OCI image layout.
+    Oci,
+    /// An OCI image layout with a `manifest.json`: the one form that loads into both of Docker's image stores.
+    Docker,
+}
+
+/// Why something was not exported. The target is then as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error(transparent)]
@@ -45,6 +58,8 @@ pub enum ExportError {
     Archive { path: PathBuf, source: TarError },
     #[error("the list of entries cannot be written: {0}")]
     Encode(#[from] ManifestError),
+    #[error("an image cannot be called so: {0}")]
+    Name(RefNameError),
 }
 
 /// What was written.
@@ -70,22 +85,59 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     // Writes nothing: it keeps the collector away.
     let _guard = store.begin(Trust::Size)?;
-    let content = Content::of(store, root, name)?;
+    write_to(&Content::of(store, root, name)?, target)
+}
+
+/// As [`export`], of an image, under a name that Docker takes (`REPOSITORY:TAG`).
+///
+/// # Errors
+/// As [`export`].
+pub fn export_image(
+    store: &dyn Store,
+    image: &Link,
+    name: &str,
+    form: Form,
+    target: &Target,
+) -> Result<Exported, ExportError> {
+    let _guard = store.begin(Trust::Size)?;
+    write_to(&Content::of_image(store, image, name, form)?, target)
+}
+
+/// Writes the archive of an image as a stream: what `docker load` reads.
+///
+/// # Errors
+/// [`StoreError`] if the store does not have all of it; [`TarError`] if `to` does not take it.
+pub fn stream_image(
+    store: &dyn Store,
+    image: &Link,
+    name: &str,
+    form: Form,
+    to: &mut dyn io::Write,
+) -> Result<Exported, ExportError> {
+    let _guard = store.begin(Trust::Size)?;
+    let content = Content::of_image(store, image, name, form)?;
+    pack(&content, io::BufWriter::with_capacity(256 * 1024, to))
+        .map_err(|error| error.at(Path::new("the stream")))?;
+    Ok(content.exported())
+}
+
+fn write_to(content: &Content<'_>, target: &Target) -> Result<Exported, ExportError> {
     match target {
-        Target::Folder(path) => to_folder(&content, path)?,
-        Target::Archive(path) => to_archive(&content, path)?,
+        Target::Folder(path) => to_folder(content, path)?,
+        Target::Archive(path) => to_archive(content, path)?,
     }
-    Ok(Exported {
-        blobs: content.blobs.len(),
-        bytes: content.blobs.iter().map(|(_, size)| size).sum(),
-    })
+    Ok(content.exported())
 }
 
 /// What is to be written, the blobs in ascending order.
 struct Content<'a> {
     store: &'a dyn Store,
     blobs: Vec<(BlobDigest, u64)>,
+    /// What the entry is called, so that an earlier export of the same is known.
+    name: String,
     index: Vec<u8>,
+    /// `manifest.json`, for Docker.
+    docker: Option<Vec<u8>>,
 }
 
 impl<'a> Content<'a> {
@@ -111,8 +163,46 @@ impl<'a> Content<'a> {
         Ok(Self {
             store,
             blobs,
+            name: name.to_string(),
             index: entries.encode()?,
+            docker: None,
         })
+    }
+
+    fn of_image(
+        store: &'a dyn Store,
+        image: &Link,
+        name: &str,
+        form: Form,
+    ) -> Result<Self, ExportError> {
+        let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
+        let tag = tag.parse::<RefName>().map_err(ExportError::Name)?;
+        let mut content = Self::of(store, image, &tag)?;
+        if form == Form::Docker {
+            let annotations = BTreeMap::from([
+                (media::REF_NAME.to_owned(), tag.to_string()),
+                (media::CONTAINERD_NAME.to_owned(), name.to_owned()),
+            ]);
+            content.index = encode_index(None, vec![image.descriptor(&annotations)?])?;
+            let manifest = store.read(image.digest)?;
+            content.docker = Some(docker_archive(&image.media_type, &manifest, name)?);
+        }
+        Ok(content)
+    }
+
+    fn exported(&self) -> Exported {
+        Exported {
+            blobs: self.blobs.len(),
+            bytes: self.blobs.iter().map(|(_, size)| size).sum(),
+        }
+    }
+
+    /// The files beside the blobs, in ascending order.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let docker = self.docker.as_deref().map(|bytes| (DOCKER_FILE, bytes));
+        std::iter::once((INDEX_FILE, self.index.as_slice()))
+            .chain(docker)
+            .chain(std::iter::once((LAYOUT_FILE, LAYOUT)))
     }
 }
 
@@ -165,7 +255,7 @@ impl Drop for Scratch {
 
 fn to_folder(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
     let found = look(path)?;
-    check_folder(path, found)?;
+    check_folder(path, found, &content.name)?;
     let (scratch, name) = Scratch::beside(path)?;
     let root = scratch.folder.enter_or_create(&scratch.name)?;
     let blobs = root.enter_or_create("blobs")?.enter_or_create("sha256")?;
@@ -173,8 +263,9 @@ fn to_folder(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
         let mut blob = content.store.open(*digest)?;
         write(&blobs, &digest.hex(), &mut blob)?;
     }
-    write(&root, INDEX_FILE, &mut content.index.as_slice())?;
-    write(&root, LAYOUT_FILE, &mut &*LAYOUT)?;
+    for (name, mut bytes) in content.files() {
+        write(&root, name, &mut bytes)?;
+    }
     // One sync for contents and names: the folder gets its place only when all of it is on the disk.
     root.sync_filesystem()?;
 
@@ -209,23 +300,8 @@ fn to_archive(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
     let (scratch, name) = Scratch::beside(path)?;
     let root = scratch.folder.enter_or_create(&scratch.name)?;
     let mut file = root.temporary()?;
-    pack(content, io::BufWriter::with_capacity(256 * 1024, &mut file)).map_err(|error| {
-        match error {
-            // A damaged blob says where it is; that it was found while packing is no help.
-            PackError::Tar(TarError::Write { source, .. }) if Blob::is_damage(&source) => {
-                ExportError::Disk(DiskError {
-                    operation: "export",
-                    path: path.to_owned(),
-                    source,
-                })
-            }
-            PackError::Tar(source) => ExportError::Archive {
-                path: path.to_owned(),
-                source,
-            },
-            PackError::Store(error) => error.into(),
-        }
-    })?;
+    pack(content, io::BufWriter::with_capacity(256 * 1024, &mut file))
+        .map_err(|error| error.at(path))?;
     file.sync()?;
     let name = name.to_str().ok_or_else(|| ExportError::Refused {
         path: path.to_owned(),
@@ -241,6 +317,26 @@ enum PackError {
     Tar(TarError),
 }
 
+impl PackError {
+    fn at(self, path: &Path) -> ExportError {
+        match self {
+            // A damaged blob says where it is; that it was found while packing is no help.
+            Self::Tar(TarError::Write { source, .. }) if Blob::is_damage(&source) => {
+                ExportError::Disk(DiskError {
+                    operation: "export",
+                    path: path.to_owned(),
+                    source,
+                })
+            }
+            Self::Tar(source) => ExportError::Archive {
+                path: path.to_owned(),
+                source,
+            },
+            Self::Store(error) => error.into(),
+        }
+    }
+}
+
 fn pack(content: &Content<'_>, to: impl io::Write) -> Result<(), PackError> {
     let mut tar = Writer::new(to);
     tar.folder("blobs").map_err(PackError::Tar)?;
@@ -251,10 +347,7 @@ fn pack(content: &Content<'_>, to: impl io::Write) -> Result<(), PackError> {
         tar.file(&path, Mode::Plain, *size, blob)
             .map_err(PackError::Tar)?;
     }
-    for (name, bytes) in [
-        (INDEX_FILE, content.index.as_slice()),
-        (LAYOUT_FILE, LAYOUT),
-    ] {
+    for (name, bytes) in content.files() {
         tar.file(name, Mode::Plain, bytes.len() as u64, bytes)
             .map_err(PackError::Tar)?;
     }
@@ -290,7 +383,7 @@ fn look(path: &Path) -> Result<At, DiskError> {
     }
 }
 
-fn check_folder(path: &Path, found: At) -> Result<(), ExportError> {
+fn check_folder(path: &Path, found: At, entry: &str) -> Result<(), ExportError> {
     let refuse = |why| {
         Err(ExportError::Refused {
             path: path.to_owned(),
@@ -308,7 +401,7 @@ fn check_folder(path: &Path, found: At) -> Result<(), ExportError> {
         return Ok(());
     }
     // A store has more names than these, and so is never replaced by one of its bundles.
-    let known = ["blobs", INDEX_FILE, LAYOUT_FILE];
+    let known = ["blobs", INDEX_FILE, DOCKER_FILE, LAYOUT_FILE];
     if names
         .iter()
         .any(|name| !known.iter().any(|known| name == *known))
@@ -324,8 +417,14 @@ fn check_folder(path: &Path, found: At) -> Result<(), ExportError> {
         matches!(system_manifest(&entry.link, read), Ok(Some(_)))
     };
     match there.entries() {
-        Ok(entries) if entries.iter().all(is_bundle) => Ok(()),
-        Ok(_) => refuse("it holds images that are no bundles of forge"),
+        Ok(entries)
+            if entries
+                .iter()
+                .all(|there| is_bundle(there) || there.name.as_deref() == Some(entry)) =>
+        {
+            Ok(())
+        }
+        Ok(_) => refuse("it holds other images, and none of forge's bundles"),
         Err(_) => refuse("its `index.json` cannot be read"),
     }
 }

@@ -6,7 +6,9 @@
 //! read; its own `to_string` is never used, because it prints maps in hash order, and a digest would differ from run to run.
 
 pub mod canonical;
+pub mod docker;
 mod encoder;
+pub mod image;
 pub mod layout;
 pub mod manifest;
 pub mod media;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what a person waits for, as medians of whole processes beside their targets. It reports and never
 //! fails on a time: on a shared machine that would fail without a reason.
 
+mod images;
 mod measure;
 mod peers;
 mod project;
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Five runs of each, and fewer sizes
     #[arg(long)]
     quick: bool,
+    /// Only what concerns building images, beside docker, buildah and mmdebstrap where they are installed (root, minutes)
+    #[arg(long)]
+    images: bool,
     /// Runs of each; the median is of these
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -57,6 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         place: place.path().to_owned(),
         stores: Cell::new(0),
     };
+
+    if args.images {
+        return images::run(&bench, &root);
+    }
 
     let mut rows = vec![
         Row::new(
