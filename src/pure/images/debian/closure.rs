@@ -1,7 +1,9 @@
 //! The closure of a set of packages: what must be in an image for these to work.
 
+mod candidates;
 mod order;
 mod solve;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

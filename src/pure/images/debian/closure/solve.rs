@@ -4,78 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use crate::pure::name::Arch;
 use crate::pure::text::did_you_mean;
 
 use super::super::control::is_package_name;
-use super::super::index::{Index, IndexError, Package, is_provided};
-use super::super::relation::{Alternatives, Relation, display_alternatives};
+use super::super::index::{Index, IndexError};
+use super::super::relation::{Relation, display_alternatives};
 use super::super::version::Version;
+use super::candidates::{Candidate, Candidates};
 use super::order::dependencies_first;
-use super::{Chain, Closure, ClosureError, Cut, Reason, Request};
+use super::state::{Chosen, Clause, Failure, State, chain, install, meeting};
+use super::{Closure, ClosureError, Cut, Reason, Request};
 
 /// How often the search may go back before the first failure is final. Debian's own packages need it a few times at most.
 const MOST_RETREATS: usize = 500;
-/// How many relations may be remembered for the choice of versions.
-const MOST_LESSONS: usize = 100;
-
-/// A package with its relations read.
-#[derive(Debug)]
-struct Candidate<'i> {
-    package: Package<'i>,
-    needs: Vec<Alternatives<'i>>,
-    provides: Vec<Alternatives<'i>>,
-    /// With the name of the field.
-    against: Vec<(&'static str, Relation<'i>)>,
-}
-
-impl<'i> Candidate<'i> {
-    fn name(&self) -> &'i str {
-        self.package.name()
-    }
-
-    fn version(&self) -> Version<'i> {
-        self.package.version()
-    }
-
-    fn meets(&self, relation: &Relation<'_>) -> bool {
-        self.package.satisfies(relation) || is_provided(&self.provides, relation)
-    }
-}
-
-/// Something that must hold: one of the alternatives at `at` of what a package needs.
-#[derive(Clone, Debug)]
-struct Clause<'i> {
-    of: Rc<Candidate<'i>>,
-    at: usize,
-}
-
-impl<'i> Clause<'i> {
-    fn alternatives(&self) -> &[Relation<'i>] {
-        self.of.needs.get(self.at).map_or(&[], Vec::as_slice)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Chosen<'i> {
-    candidate: Rc<Candidate<'i>>,
-    /// The package that needs it and what that says; nothing if it is requested.
-    needed: Option<Clause<'i>>,
-}
-
-/// How far the search has come.
-#[derive(Clone, Debug, Default)]
-struct State<'i> {
-    chosen: BTreeMap<&'i str, Chosen<'i>>,
-    /// Who of the chosen provides a name.
-    provided: BTreeMap<&'i str, BTreeSet<&'i str>>,
-    /// Who of the chosen says something against a name.
-    against: BTreeMap<&'i str, BTreeSet<&'i str>>,
-    cut: BTreeMap<&'i str, &'i str>,
-    queue: VecDeque<Clause<'i>>,
-    /// What can be met in several ways.
-    open: VecDeque<Clause<'i>>,
-}
 
 /// A choice that may be revised: what was known before, and the other ways.
 struct Choice<'i> {
@@ -84,46 +25,17 @@ struct Choice<'i> {
     others: VecDeque<Rc<Candidate<'i>>>,
 }
 
-/// Why a way leads nowhere.
-struct Failure<'i> {
-    error: ClosureError,
-    /// The relation that another version of its package would meet.
-    lesson: Option<Relation<'i>>,
-}
-
-impl From<IndexError> for Failure<'_> {
-    fn from(error: IndexError) -> Self {
-        ClosureError::from(error).into()
-    }
-}
-
-impl From<ClosureError> for Failure<'_> {
-    fn from(error: ClosureError) -> Self {
-        Self {
-            error,
-            lesson: None,
-        }
-    }
-}
-
 struct Search<'i, 'r> {
-    index: &'i Index,
     request: &'r Request<'r>,
     requested: BTreeSet<&'i str>,
-    known: BTreeMap<&'i str, Rc<[Rc<Candidate<'i>>]>>,
-    providers: BTreeMap<&'i str, Rc<[Rc<Candidate<'i>>]>>,
-    /// What the chosen versions of a package should meet, as far as one can.
-    lessons: BTreeMap<&'i str, Vec<Relation<'i>>>,
+    all: Candidates<'i>,
 }
 
 pub(super) fn resolve(index: &Index, request: &Request<'_>) -> Result<Closure, ClosureError> {
     let mut search = Search {
-        index,
         request,
         requested: BTreeSet::new(),
-        known: BTreeMap::new(),
-        providers: BTreeMap::new(),
-        lessons: BTreeMap::new(),
+        all: Candidates::new(index, request.arch),
     };
     let wanted = search.wanted()?;
     let mut first = None;
@@ -131,8 +43,10 @@ pub(super) fn resolve(index: &Index, request: &Request<'_>) -> Result<Closure, C
         match search.attempt(&wanted) {
             Ok(state) => return search.close(&state),
             Err(failure) => {
-                let learnt = failure.lesson.is_some_and(|lesson| search.learn(lesson));
-                let first = first.get_or_insert(failure.error);
+                let learnt = failure
+                    .lesson
+                    .is_some_and(|lesson| search.all.learn(*lesson));
+                let first = first.get_or_insert(*failure.error);
                 if !learnt {
                     return Err(first.clone());
                 }
@@ -166,7 +80,7 @@ impl<'i> Search<'i, '_> {
                     name: name.to_owned(),
                 });
             }
-            let Some(name) = self.candidates(name)?.first().map(|first| first.name()) else {
+            let Some(name) = self.all.versions(name)?.first().map(|first| first.name()) else {
                 return Err(self.unknown(name));
             };
             let version = version.map(str::to_owned);
@@ -192,25 +106,14 @@ impl<'i> Search<'i, '_> {
     }
 
     fn unknown(&self, name: &str) -> ClosureError {
-        let mut suites: Vec<&str> = self.index.suites().collect();
+        let mut suites: Vec<&str> = self.all.index.suites().collect();
         suites.dedup();
         ClosureError::Unknown {
             name: name.to_owned(),
             arch: self.request.arch,
             suites: suites.join(", "),
-            meant: did_you_mean(name, self.index.names()).map(str::to_owned),
+            meant: did_you_mean(name, self.all.index.names()).map(str::to_owned),
         }
-    }
-
-    /// Remembers a relation for the choice of versions; false if that is nothing new.
-    fn learn(&mut self, lesson: Relation<'i>) -> bool {
-        let count: usize = self.lessons.values().map(Vec::len).sum();
-        let lessons = self.lessons.entry(lesson.name).or_default();
-        if count >= MOST_LESSONS || lessons.contains(&lesson) {
-            return false;
-        }
-        lessons.push(lesson);
-        true
     }
 
     /// One search from the beginning.
@@ -284,14 +187,17 @@ impl<'i> Search<'i, '_> {
                 if self.is_met(state, &clause)? {
                     continue;
                 }
-                if clause.alternatives().len() > 1 {
+                let [relation] = clause.alternatives() else {
                     state.open.push_back(clause);
                     continue;
-                }
-                let mut ways = self.ways(state, &clause)?;
-                match ways.pop_front() {
+                };
+                let name = relation.name;
+                let ways = self.ways(state, &clause)?;
+                match ways.front() {
                     None => return Err(self.failure(state, &clause)?),
-                    Some(way) if ways.is_empty() => install(state, way, Some(clause))?,
+                    Some(way) if ways.len() == 1 => install(state, way.clone(), Some(clause))?,
+                    // The package itself is what is meant, and not another that provides its name.
+                    Some(way) if way.name() == name => return Ok(Some((clause, ways))),
                     Some(_) => state.open.push_back(clause),
                 }
             }
@@ -337,7 +243,7 @@ impl<'i> Search<'i, '_> {
             let cut = if self.is_cut(relation.name) {
                 Some(relation.name)
             } else {
-                let providers = self.providers(relation.name)?;
+                let providers = self.all.providers(relation.name)?;
                 providers
                     .iter()
                     .filter(|provider| provider.meets(relation))
@@ -377,11 +283,11 @@ impl<'i> Search<'i, '_> {
             .cloned()
             .collect();
         for relation in relations {
-            let named = self.candidates(relation.name)?;
-            if let Some(best) = self.best(&named, &relation) {
+            let named = self.all.versions(relation.name)?;
+            if let Some(best) = self.all.best(&named, &relation) {
                 ways.push_back(best);
             }
-            let providers = self.providers(relation.name)?;
+            let providers = self.all.providers(relation.name)?;
             let mut at = 0;
             // All versions of one provider stand together.
             while let Some(first) = providers.get(at) {
@@ -389,34 +295,12 @@ impl<'i> Search<'i, '_> {
                 let count = versions.partition_point(|other| other.name() == first.name());
                 at += count;
                 let versions = versions.get(..count).unwrap_or_default();
-                ways.extend(self.best(versions, &relation));
+                ways.extend(self.all.best(versions, &relation));
             }
         }
         let mut seen = BTreeSet::new();
         ways.retain(|way| !state.chosen.contains_key(way.name()) && seen.insert(way.name()));
         Ok(ways)
-    }
-
-    /// The highest version that meets a relation, if possible one that meets what was learnt too.
-    fn best(
-        &self,
-        versions: &[Rc<Candidate<'i>>],
-        relation: &Relation<'i>,
-    ) -> Option<Rc<Candidate<'i>>> {
-        let fits = |candidate: &&Rc<Candidate<'i>>| {
-            let lessons = self.lessons.get(candidate.name());
-            lessons.is_none_or(|lessons| {
-                lessons
-                    .iter()
-                    .all(|lesson| candidate.package.satisfies(lesson))
-            })
-        };
-        let good = || {
-            versions
-                .iter()
-                .filter(|candidate| candidate.meets(relation))
-        };
-        good().find(fits).or_else(|| good().next()).cloned()
     }
 
     /// The package that is requested: of the version that is, or of the highest, if possible one that meets what was learnt.
@@ -425,22 +309,12 @@ impl<'i> Search<'i, '_> {
         name: &str,
         version: Option<&str>,
     ) -> Result<Rc<Candidate<'i>>, ClosureError> {
-        let versions = self.candidates(name)?;
+        let versions = self.all.versions(name)?;
         let wanted = version.and_then(|version| Version::parse(version).ok());
-        let good = || {
-            versions
-                .iter()
-                .filter(|candidate| wanted.is_none_or(|wanted| candidate.version() == wanted))
-        };
-        let lessons = self.lessons.get(name).map_or(&[][..], Vec::as_slice);
-        good()
-            .find(|candidate| {
-                lessons
-                    .iter()
-                    .all(|lesson| candidate.package.satisfies(lesson))
-            })
-            .or_else(|| good().next())
-            .cloned()
+        let is_good =
+            |candidate: &Candidate<'i>| wanted.is_none_or(|wanted| candidate.version() == wanted);
+        self.all
+            .best_of(&versions, is_good)
             .ok_or_else(|| ClosureError::NoVersion {
                 name: name.to_owned(),
                 wanted: version.unwrap_or("at all").to_owned(),
@@ -462,10 +336,10 @@ impl<'i> Search<'i, '_> {
         let relations: Vec<Relation<'i>> = self.applicable(clause).cloned().collect();
         let mut there = Vec::new();
         for relation in &relations {
-            for candidate in self.candidates(relation.name)?.iter() {
+            for candidate in self.all.versions(relation.name)?.iter() {
                 there.push(format!("{} {}", candidate.name(), candidate.version()));
             }
-            for candidate in self.providers(relation.name)?.iter() {
+            for candidate in self.all.providers(relation.name)?.iter() {
                 there.push(format!(
                     "{} {}, which provides another version",
                     candidate.name(),
@@ -478,16 +352,19 @@ impl<'i> Search<'i, '_> {
             let Some(chosen) = state.chosen.get(wanted.name) else {
                 continue;
             };
-            let versions = self.candidates(wanted.name)?;
+            let versions = self.all.versions(wanted.name)?;
             return Ok(Failure {
-                error: ClosureError::Clash {
+                error: Box::new(ClosureError::Clash {
                     chain,
                     relation,
-                    other: self::chain(state, wanted.name),
+                    other: super::state::chain(state, wanted.name),
                     name: wanted.name.to_owned(),
                     version: chosen.candidate.version().to_string(),
-                },
-                lesson: self.best(&versions, wanted).map(|_| wanted.clone()),
+                }),
+                lesson: self
+                    .all
+                    .best(&versions, wanted)
+                    .map(|_| Box::new(wanted.clone())),
             });
         }
         there.dedup();
@@ -497,52 +374,6 @@ impl<'i> Search<'i, '_> {
             there,
         }
         .into())
-    }
-
-    /// All versions of a package for the architecture, the highest first.
-    fn candidates(&mut self, name: &str) -> Result<Rc<[Rc<Candidate<'i>>]>, IndexError> {
-        if let Some(known) = self.known.get(name) {
-            return Ok(known.clone());
-        }
-        let mut all: Vec<Rc<Candidate<'i>>> = Vec::new();
-        for package in self.index.packages(name)? {
-            // The same version of a later suite.
-            let known = all.iter().any(|other| other.version() == package.version());
-            if is_for(&package, self.request.arch) && !known {
-                all.push(Rc::new(read(package)?));
-            }
-        }
-        let all: Rc<[_]> = all.into();
-        if let Some(first) = all.first() {
-            self.known.insert(first.name(), all.clone());
-        }
-        Ok(all)
-    }
-
-    /// All versions of packages that provide a name.
-    fn providers(&mut self, name: &'i str) -> Result<Rc<[Rc<Candidate<'i>>]>, IndexError> {
-        if let Some(known) = self.providers.get(name) {
-            return Ok(known.clone());
-        }
-        let mut names: Vec<&str> = Vec::new();
-        for package in self.index.providers(name)? {
-            if is_for(&package, self.request.arch) {
-                names.push(package.name());
-            }
-        }
-        names.dedup();
-        let mut all = Vec::new();
-        for provider in names {
-            for candidate in self.candidates(provider)?.iter() {
-                let provides = |relation: &Relation<'_>| relation.name == name;
-                if candidate.provides.iter().flatten().any(provides) {
-                    all.push(candidate.clone());
-                }
-            }
-        }
-        let all: Rc<[_]> = all.into();
-        self.providers.insert(name, all.clone());
-        Ok(all)
     }
 
     /// What a finished search has found.
@@ -583,112 +414,4 @@ impl<'i> Search<'i, '_> {
             cut: state.cut.iter().map(cut).collect(),
         })
     }
-}
-
-fn is_for(package: &Package<'_>, arch: Arch) -> bool {
-    package.arch() == "all" || package.arch() == arch.as_str()
-}
-
-fn read(package: Package<'_>) -> Result<Candidate<'_>, IndexError> {
-    let mut needs = package.relations("Pre-Depends")?;
-    needs.extend(package.relations("Depends")?);
-    let mut against = Vec::new();
-    for field in ["Conflicts", "Breaks"] {
-        for relation in package.relations(field)?.into_iter().flatten() {
-            against.push((field, relation));
-        }
-    }
-    Ok(Candidate {
-        needs,
-        provides: package.relations("Provides")?,
-        against,
-        package,
-    })
-}
-
-/// The chosen packages that meet a relation.
-fn meeting<'s, 'i>(
-    state: &'s State<'i>,
-    relation: &'s Relation<'_>,
-) -> impl Iterator<Item = &'i str> + use<'s, 'i> + 's {
-    let named = state.chosen.get(relation.name);
-    let providers = state.provided.get(relation.name).into_iter().flatten();
-    named
-        .into_iter()
-        .chain(providers.filter_map(|name| state.chosen.get(name)))
-        .filter(|chosen| chosen.candidate.meets(relation))
-        .map(|chosen| chosen.candidate.name())
-}
-
-/// From a requested package to the one named.
-fn chain<'i>(state: &State<'i>, name: &'i str) -> Chain {
-    Chain::follow(name, |name| {
-        let needed = state.chosen.get(name)?.needed.as_ref()?;
-        Some(needed.of.name())
-    })
-}
-
-/// Adds a package, whose name is not yet there, with everything that it needs still to be seen to.
-fn install<'i>(
-    state: &mut State<'i>,
-    candidate: Rc<Candidate<'i>>,
-    needed: Option<Clause<'i>>,
-) -> Result<(), Failure<'i>> {
-    let name = candidate.name();
-    state.chosen.insert(
-        name,
-        Chosen {
-            candidate: candidate.clone(),
-            needed,
-        },
-    );
-    check_conflicts(state, &candidate)?;
-    for provided in candidate.provides.iter().flatten() {
-        state
-            .provided
-            .entry(provided.name)
-            .or_default()
-            .insert(name);
-    }
-    for (_, relation) in &candidate.against {
-        state.against.entry(relation.name).or_default().insert(name);
-    }
-    for at in 0..candidate.needs.len() {
-        state.queue.push_back(Clause {
-            of: candidate.clone(),
-            at,
-        });
-    }
-    Ok(())
-}
-
-/// Whether a new package and those before it go together. A package is never in its own way (Debian Policy, section 7.4).
-fn check_conflicts<'i>(state: &State<'i>, new: &Rc<Candidate<'i>>) -> Result<(), ClosureError> {
-    let conflict =
-        |by: &'i str, field, relation: &Relation<'i>, with: &'i str| ClosureError::Conflict {
-            first: chain(state, by),
-            field,
-            relation: relation.to_string(),
-            second: chain(state, with),
-        };
-    for (field, relation) in &new.against {
-        if let Some(other) = meeting(state, relation).find(|other| *other != new.name()) {
-            return Err(conflict(new.name(), field, relation, other));
-        }
-    }
-    let names =
-        std::iter::once(new.name()).chain(new.provides.iter().flatten().map(|one| one.name));
-    for name in names {
-        for other in state.against.get(name).into_iter().flatten() {
-            let Some(chosen) = state.chosen.get(other) else {
-                continue;
-            };
-            for (field, relation) in &chosen.candidate.against {
-                if *other != new.name() && new.meets(relation) {
-                    return Err(conflict(other, field, relation, new.name()));
-                }
-            }
-        }
-    }
-    Ok(())
 }
