@@ -2,6 +2,13 @@
 //!
 //! The contents of large files lie in a spool, a file of the caller's, so that memory is bounded whatever a package holds.
 
+mod elf;
+mod write;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Seek, Write};
@@ -10,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A path in an image, relative to its root: `usr/bin/env`. Never empty, absolute, or with `.`, `..` or empty parts, NUL or a backslash escape.
+/// A path in an image, relative to its root: `usr/bin/env`. Never empty, absolute, or with `.`, `..` or empty parts or NUL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImagePath(String);
@@ -145,18 +152,23 @@ pub enum LayerError {
     },
     #[error("`{path}` is a hard link to `{target}`, which is no file of the same layer")]
     Hardlink { path: ImagePath, target: ImagePath },
+    #[error("`{path}` lies below `{parent}`, which is no folder")]
+    Parent { path: ImagePath, parent: ImagePath },
+    #[error("cannot write the end of the layer: {source}")]
+    End { source: std::io::Error },
 }
 
 impl Tree {
-    /// Writes the layer as an uncompressed tar: entries in ascending order of their paths, times zero, names of owners empty.
+    /// Writes the layer as an uncompressed tar: entries in ascending order of their paths, times zero, names of owners empty. Of
+    /// the names of a file that has several, the first carries the content. Folders that the tree lacks are not made up.
     ///
     /// # Errors
     /// [`LayerError`]; what was written is to be thrown away.
     pub fn write<S: Read + Seek>(
         &self,
-        _spool: &mut S,
-        _out: &mut dyn Write,
+        spool: &mut S,
+        out: &mut dyn Write,
     ) -> Result<Facts, LayerError> {
-        Ok(Facts::default())
+        write::write(self, spool, out)
     }
 }
