@@ -42,6 +42,7 @@ pub fn schema(kind: FileKind, project: &Project) -> Json {
             closed(
                 json!({
                     "project": writer.types.table(&language.shape("project"), Mode::STRICT),
+                    "sources": writer.sources(),
                 }),
                 &["project"],
             ),
@@ -59,13 +60,7 @@ pub fn schema(kind: FileKind, project: &Project) -> Json {
         FileKind::Image => (
             "images/NAME/image.toml",
             "Where an image of a forge project comes from",
-            closed(
-                json!({
-                    "image": writer.types.table(&language.shape("image"), Mode::STRICT),
-                    "registry": writer.types.table(&language.shape("registry"), Mode::STRICT),
-                }),
-                &["image", "registry"],
-            ),
+            writer.image(),
         ),
         FileKind::Lock => (
             "forge.lock",
@@ -255,6 +250,54 @@ impl Writer<'_> {
         schema
     }
 
+    fn sources(&self) -> Json {
+        let mut table = self
+            .types
+            .table(&self.project.language.shape("sources"), Mode::STRICT);
+        set(
+            &mut table,
+            "description",
+            "Where packages and images are fetched from; what is not said is the machine's business".into(),
+        );
+        table
+    }
+
+    fn image(&self) -> Json {
+        let table = |shape: &str| {
+            self.types
+                .table(&self.project.language.shape(shape), Mode::STRICT)
+        };
+        let mut properties = Map::new();
+        for (shape, description) in IMAGE_TABLES {
+            let mut table = table(shape);
+            set(&mut table, "description", (*description).into());
+            properties.insert((*shape).to_owned(), table);
+        }
+        for (shape, description) in IMAGE_LISTS {
+            properties.insert(
+                (*shape).to_owned(),
+                json!({ "type": "array", "description": description, "items": table(shape) }),
+            );
+        }
+        let mut schema = closed(Json::Object(properties), &["image"]);
+        // A registry, or something of a recipe, and not both.
+        let of_header = json!({ "properties": { "image": { "required": ["base"] } } });
+        let recipe: Vec<Json> = IMAGE_TABLES
+            .iter()
+            .chain(IMAGE_LISTS)
+            .map(|(shape, _)| *shape)
+            .filter(|shape| !matches!(*shape, "image" | "registry"))
+            .map(|shape| json!({ "required": [shape] }))
+            .chain([of_header])
+            .collect();
+        set(
+            &mut schema,
+            "oneOf",
+            json!([{ "required": ["registry"] }, { "anyOf": recipe }]),
+        );
+        schema
+    }
+
     fn lock(&self) -> Json {
         let mut pin = self
             .types
@@ -329,6 +372,30 @@ impl Writer<'_> {
         table
     }
 }
+
+/// The tables of an image file.
+const IMAGE_TABLES: &[(&str, &str)] = &[
+    ("image", "What the image is"),
+    ("registry", "Someone else built it: where it is"),
+    (
+        "debian",
+        "Debian packages, with everything that they depend on",
+    ),
+    ("python", "Python wheels"),
+    ("run", "How a container of the image starts"),
+];
+
+/// The arrays of tables of an image file.
+const IMAGE_LISTS: &[(&str, &str)] = &[
+    ("group", "A group in /etc/group"),
+    ("user", "A user in /etc/passwd"),
+    ("directory", "A folder"),
+    ("link", "A symbolic link"),
+    (
+        "file",
+        "A file of the image's folder, or all files of a folder in it",
+    ),
+];
 
 /// The format of the lock. Said again here, as the lock comes after the files in the flow of data; a test compares the two.
 const LOCK_VERSION: i64 = 1;

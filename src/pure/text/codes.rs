@@ -194,7 +194,14 @@ the image is made for; where it must start as root, `[[allow]]` it with a reason
     BAD_DIGEST "F0404" "not a digest"
 "A digest is `sha256:` followed by 64 lower-case hexadecimal digits (OCI image specification, descriptor)."
     UNUSED_PIN "F0405" "lock entry without use"
-"The lock pins an image that has no `images/NAME/image.toml` any more. Remove the entry."
+"The lock holds something that nothing needs: the pin of an image that has no `images/NAME/image.toml` any more, or a package, a wheel or a suite that no
+image of the lock is made of. `forge lock` leaves it out."
+    BAD_BASE "F0406" "image cannot be continued"
+"`base` of a recipe names another recipe of the project, built for the same architectures: its layers come first, and forge knows what is in them. An image
+of a registry cannot be continued; list the packages instead."
+    UNKNOWN_USER "F0407" "user is not in the image"
+"`run.user` names a user or a group that neither the recipe nor one that it continues declares, so that no container would start. Declare it with `[[user]]` or
+`[[group]]`, or write numbers, which need no declaration: `70:70`."
 
     MISSING_SECRET "F0501" "secret is missing"
 "A module of the host wants a secret for which the host has no value. `forge secret generate HOST` makes all that forge can make; others are

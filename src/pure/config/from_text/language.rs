@@ -14,8 +14,24 @@ pub struct Language {
     shapes: BTreeMap<&'static str, Fields>,
 }
 
-const SHAPES: [&str; 8] = [
-    "project", "module", "kind", "host", "allow", "image", "registry", "pin",
+const SHAPES: [&str; 17] = [
+    "project",
+    "sources",
+    "module",
+    "kind",
+    "host",
+    "allow",
+    "image",
+    "registry",
+    "debian",
+    "python",
+    "group",
+    "user",
+    "directory",
+    "link",
+    "file",
+    "run",
+    "pin",
 ];
 
 impl Language {

@@ -1,5 +1,7 @@
 //! A whole project: its settings, modules, images and lock; and the chain of files of one host.
 
+use std::collections::BTreeMap;
+
 use super::language::Language;
 use super::{declarations, host, image, module, only_known, section_table};
 use crate::pure::config::decode::{decode_fields, missing_key};
@@ -179,18 +181,20 @@ fn read_images(
     project: &mut Project,
     diagnostics: &mut Diagnostics,
 ) {
+    let mut accounts = BTreeMap::new();
     for (name, path, file) in text.folders_with("images", "image.toml") {
         let id = add_source(path, file, sources, diagnostics);
         let image = id.and_then(|id| match name.parse() {
-            Ok(name) => image::read(name, id, language, sources, diagnostics),
+            Ok(name) => image::read(name, id, text, language, sources, diagnostics),
             Err(error) => {
                 bad_name(&error, id, "folder", diagnostics);
                 None
             }
         });
         match image {
-            Some(image) => {
-                project.images.insert(image.name.clone(), image);
+            Some(read) => {
+                accounts.insert(read.image.name.clone(), read.accounts);
+                project.images.insert(read.image.name.clone(), read.image);
             }
             None => {
                 project.broken.images.insert(name.to_owned());
@@ -201,6 +205,7 @@ fn read_images(
         no_file("images", name, "image.toml", diagnostics);
         project.broken.images.insert(name.to_owned());
     }
+    image::check_bases(&accounts, project, diagnostics);
 }
 
 fn no_file(folder: &str, name: &str, file: &str, diagnostics: &mut Diagnostics) {
