@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Put the images of registries into the bundle too, for hosts that cannot reach them
     #[arg(long)]
     vendor: bool,
+    /// Packages to unpack at once [default: one for each processor]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
     /// Print what was built as JSON
     #[arg(long)]
     json: bool,
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         .seal()
         .map_err(|error| CliError::failed(&error))?;
     let digest = sealed.digest();
-    let images_of = Images::open(&opened, global)?;
+    let images_of = Images::open(&opened, global)?.jobs(args.jobs);
     let vendor = args.vendor || drafted.system.host.vendor;
     let present = images_of.of_host(&drafted.system, vendor, &progress)?;
     progress.say("writing the store");

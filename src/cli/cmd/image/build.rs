@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Architecture to build for [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
+    /// Packages to unpack at once [default: one for each processor]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
     /// Print what was built as JSON
     #[arg(long)]
     json: bool,
@@ -41,7 +44,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         .iter()
         .map(|text| image_name(text, &opened))
         .collect::<Result<Vec<_>, _>>()?;
-    let images = Images::open(&opened, global)?;
+    let images = Images::open(&opened, global)?.jobs(args.jobs);
     let progress = progress::Progress::start(global, "looking into the store");
     let mut built = Vec::with_capacity(names.len());
     for name in names {
