@@ -27,7 +27,7 @@ pub enum ReadError {
     Deep(PathBuf),
 }
 
-/// Reads `forge.toml`, `forge.lock`, `hosts/*.toml`, `modules/` and `images/` of a folder. What is absent is absent from the result.
+/// Reads `forge.toml`, `forge.lock`, `hosts/*.toml`, `keyrings/`, `modules/` and `images/` of a folder. What is absent is absent from the result.
 ///
 /// What is neither a file nor a folder, symbolic links above all, is not read but named in `refused`: a project holds its files itself,
 /// so that it is the same on every machine.
@@ -41,7 +41,12 @@ pub fn read(root: &Path) -> Result<ProjectText, ReadError> {
             add_file(&path, file, &meta, &mut text)?;
         }
     }
-    for (folder, depth) in [("hosts", 0), ("modules", DEEPEST), ("images", DEEPEST)] {
+    for (folder, depth) in [
+        ("hosts", 0),
+        ("keyrings", 0),
+        ("modules", DEEPEST),
+        ("images", DEEPEST),
+    ] {
         let path = root.join(folder);
         match metadata(&path)? {
             Some(meta) if meta.is_dir() => read_folder(&path, folder, depth, &mut text)?,
@@ -87,8 +92,8 @@ fn read_folder(
         };
         if meta.is_dir() {
             match depth {
-                // Only files stand in `hosts`; a folder there is somebody's own.
-                0 if name == "hosts" => continue,
+                // Only files stand in `hosts` and `keyrings`; a folder there is somebody's own.
+                0 if matches!(name, "hosts" | "keyrings") => continue,
                 0 => return Err(ReadError::Deep(path)),
                 _ => read_folder(&path, &inner, depth - 1, text)?,
             }

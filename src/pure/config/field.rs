@@ -184,7 +184,7 @@ impl Type {
             Self::Email => "an e-mail address in quotes".to_owned(),
             Self::Cidr => "an address or network such as \"192.0.2.0/24\"".to_owned(),
             Self::Path => "an absolute path in quotes".to_owned(),
-            Self::LocalPath => "a path inside the folder of this file".to_owned(),
+            Self::LocalPath => "a path inside its own folder".to_owned(),
             Self::Name => "a name in quotes".to_owned(),
             Self::SshKey => "an SSH public key in quotes".to_owned(),
             Self::Enum(values) => {

@@ -3,9 +3,17 @@
 //!
 //! Invariant: it says the same for everybody. No mirror stands in it, only paths below one.
 
+mod diff;
 mod from_config;
+mod references;
+mod to_text;
 
-pub use from_config::read;
+#[cfg(test)]
+mod tests;
+
+pub use diff::{Change, Changes, PackageChange, Registered, diff};
+pub use from_config::{LOCK, read};
+pub use to_text::to_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +30,30 @@ pub struct Pins {
     pub broken: BTreeSet<String>,
     /// Some of the lock, nobody knows which images, could not be understood.
     pub incomplete: bool,
+    /// The inputs that recipes have now, for whoever compares; no part of the lock. An image that is not here is not compared.
+    pub inputs: BTreeMap<ImageName, BlobDigest>,
 }
 
 impl Pins {
+    /// Leaves out the suites that no package is of.
+    pub fn prune(&mut self) {
+        let used: BTreeSet<&str> = self
+            .all
+            .values()
+            .flat_map(Pin::packages)
+            .map(|package| package.suite.as_str())
+            .collect();
+        let unused: Vec<String> = self
+            .suites
+            .keys()
+            .filter(|suite| !used.contains(suite.as_str()))
+            .cloned()
+            .collect();
+        for suite in unused {
+            self.suites.remove(&suite);
+        }
+    }
+
     /// Whether an image that has no pin may have one that could not be read.
     pub fn may_hold(&self, image: &str) -> bool {
         self.incomplete || self.broken.contains(image)
@@ -38,6 +67,25 @@ pub enum Pin {
 }
 
 impl Pin {
+    /// Every package of every architecture.
+    pub fn packages(&self) -> impl Iterator<Item = &PackagePin> {
+        self.builds().values().flat_map(|build| &build.packages)
+    }
+
+    /// Every wheel of every architecture.
+    pub fn wheels(&self) -> impl Iterator<Item = &WheelPin> {
+        self.builds().values().flat_map(|build| &build.wheels)
+    }
+
+    /// What was resolved of a recipe; nothing of an image of a registry.
+    pub fn builds(&self) -> &BTreeMap<Arch, BuildPin> {
+        static NONE: BTreeMap<Arch, BuildPin> = BTreeMap::new();
+        match self {
+            Self::Registry(_) => &NONE,
+            Self::Recipe(pin) => &pin.builds,
+        }
+    }
+
     pub fn at(&self) -> Span {
         match self {
             Self::Registry(pin) => pin.at,

@@ -46,6 +46,9 @@ pub struct Host {
     pub port: u16,
     pub host_key: Option<String>,
     pub tags: Vec<String>,
+    /// Images of registries are put into the bundle. No part of what the host is, so that the bundle has the same digest either way.
+    #[serde(skip)]
+    pub vendor: bool,
 }
 
 /// The registry of images that forge builds: a name that never resolves (RFC 2606), so that nothing pulls them behind our back.

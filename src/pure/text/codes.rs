@@ -186,9 +186,10 @@ the image is made for; where it must start as root, `[[allow]]` it with a reason
 "An `[[allow]]` or `no_backup` needs a written reason of at least ten characters, for the person who reads it in two years."
 
     UNPINNED "F0401" "image is not in the lock"
-"The image is used, but `forge.lock` has no digest for it, so two builds could differ. Add an `[[image]]` entry with `name`, `repository`, `tag` and `digest`."
+"The image is used, but `forge.lock` has no digest for it, so two builds could differ. `forge lock` resolves every image that is missing, `forge lock NAME` one."
     STALE_PIN "F0402" "lock is out of date"
-"The image's repository or tag was changed after it was locked. Update `repository`, `tag` and `digest` of its entry in `forge.lock`."
+"The image was changed after it was locked: the repository or tag of an image of a registry; the tables, the files or the base of a recipe, or forge's own rules for it.
+`forge lock NAME` resolves it anew and shows what changes; nothing else in the lock moves."
     UNKNOWN_IMAGE "F0403" "unknown image"
 "There is no `images/NAME/image.toml` of this name in the project or in the catalogue."
     BAD_DIGEST "F0404" "not a digest"
@@ -202,6 +203,9 @@ of a registry cannot be continued; list the packages instead."
     UNKNOWN_USER "F0407" "user is not in the image"
 "`run.user` names a user or a group that neither the recipe nor one that it continues declares, so that no container would start. Declare it with `[[user]]` or
 `[[group]]`, or write numbers, which need no declaration: `70:70`."
+    DANGLING_PIN "F0408" "lock names what it does not hold"
+"A recipe of the lock names a package or a wheel that has no entry of its own, or a package names a suite that has none: a merge has lost it, or somebody took it out.
+`forge lock --update NAME` resolves the image anew."
 
     MISSING_SECRET "F0501" "secret is missing"
 "A module of the host wants a secret for which the host has no value. `forge secret generate HOST` makes all that forge can make; others are

@@ -138,8 +138,8 @@ fn check_path(text: &str, absolute: bool) -> Result<(), Refusal> {
         )
     } else {
         (
-            "this is no path inside the folder of this file",
-            "write it from the folder of this file on, without `.`, `..`, `//` or a `/` at either end",
+            "this is no path inside its own folder",
+            "write it from the module's or the image's folder on, without `.`, `..`, `//` or a `/` at either end",
         )
     };
     let normal = inner.is_some_and(|inner| {

@@ -14,7 +14,7 @@ pub struct Language {
     shapes: BTreeMap<&'static str, Fields>,
 }
 
-const SHAPES: [&str; 17] = [
+const SHAPES: [&str; 21] = [
     "project",
     "sources",
     "module",
@@ -32,6 +32,10 @@ const SHAPES: [&str; 17] = [
     "file",
     "run",
     "pin",
+    "suite_pin",
+    "recipe_pin",
+    "package_pin",
+    "wheel_pin",
 ];
 
 impl Language {

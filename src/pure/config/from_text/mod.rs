@@ -6,6 +6,7 @@ pub mod image;
 pub mod language;
 pub mod module;
 pub mod project;
+pub mod sources;
 
 use super::decode::unknown_key;
 use super::node::{Entry, NodeKind, Table};

@@ -87,10 +87,10 @@ pub fn add_source(
 pub fn read(text: &ProjectText, sources: &mut Sources, diagnostics: &mut Diagnostics) -> Project {
     let language = Language::read(sources, diagnostics);
     let mut project = Project {
-        name: read_settings(text, &language, sources, diagnostics),
         kinds: language.kinds.clone(),
         ..Project::default()
     };
+    read_settings(text, &language, sources, &mut project, diagnostics);
     for (path, what) in &text.refused {
         diagnostics.push(
             Diagnostic::error(codes::UNSAFE_PATH, format!("`{path}` is {what}"))
@@ -235,12 +235,14 @@ fn bad_name(
     );
 }
 
+/// `forge.toml`, into `project`.
 fn read_settings(
     text: &ProjectText,
     language: &Language,
     sources: &mut Sources,
+    project: &mut Project,
     diagnostics: &mut Diagnostics,
-) -> String {
+) {
     let Some(file) = text.get(SETTINGS) else {
         diagnostics.push(
             Diagnostic::error(
@@ -250,23 +252,26 @@ fn read_settings(
             .help("run forge in the folder of a project, or name it with `--project DIR`")
             .help("`forge init` makes a new project in an empty folder"),
         );
-        return String::new();
+        return;
     };
     let Some(table) = add_source(SETTINGS, file, sources, diagnostics)
         .and_then(|id| Some((id, parse(sources, id, diagnostics)?)))
     else {
-        return String::new();
+        return;
     };
     let (id, table) = table;
-    only_known(&table, &["project"], "forge.toml", diagnostics);
+    only_known(&table, &["project", "sources"], "forge.toml", diagnostics);
+    if let Some(section) = table.get("sources") {
+        project.sources = super::sources::read(section, text, language, diagnostics);
+    }
     let Some(section) = table.get("project") else {
         diagnostics.push(
             missing_key("[project]", Span::new(id, 0..0), "forge.toml", None)
                 .help("add `[project]` with `name = \"…\"`"),
         );
-        return String::new();
+        return;
     };
-    section_table("project", section, diagnostics)
+    project.name = section_table("project", section, diagnostics)
         .and_then(|inner| {
             decode_fields(
                 inner,
@@ -282,7 +287,7 @@ fn read_settings(
                 .and_then(Value::as_str)
                 .map(str::to_owned)
         })
-        .unwrap_or_default()
+        .unwrap_or_default();
 }
 
 /// The files of a host: its own first, then the one that it extends, and so on. `None` when the host does not exist or one of

@@ -149,6 +149,7 @@ fn read_host(
             .iter()
             .filter_map(|tag| tag.as_str().map(str::to_owned))
             .collect(),
+        vendor: fields.flag("vendor"),
     }
 }
 

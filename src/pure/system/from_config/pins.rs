@@ -83,7 +83,21 @@ fn pin(
                     .help(command),
             );
         }
-        (ImageSource::Recipe(_), Pin::Recipe(pin)) => {
+        (ImageSource::Recipe(recipe), Pin::Recipe(pin)) => {
+            if let Some(now) = pins.inputs.get(&image.name)
+                && *now != pin.inputs
+            {
+                diagnostics.push(
+                    stale()
+                        .at(pin.at, "locked as it was")
+                        .also(
+                            recipe.at,
+                            "the recipe, its files, its base or forge's rules have changed",
+                        )
+                        .help(command),
+                );
+                return None;
+            }
             // What is wrong with the host's architecture is said where it stands.
             let arch = arch?;
             if let Some(build) = pin.builds.get(&arch) {
