@@ -6,7 +6,21 @@
 //! Invariant: the bytes of a layer follow from the bytes of what it was made from, the rules and the recipe alone; nothing that an
 //! archive says can leave the image's root.
 
+pub mod accounts;
+pub mod config;
 pub mod debian;
+pub mod elf;
+pub mod inputs;
 pub mod layer;
+pub mod manifest;
+pub mod own_files;
+pub mod plan;
 pub mod python;
 pub mod rules;
+pub mod sbom;
+pub mod shared;
+pub mod skeleton;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

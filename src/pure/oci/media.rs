@@ -6,12 +6,15 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The configuration of an image that runs.
 pub const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// An uncompressed layer: what forge builds.
+/// A layer: an uncompressed tar (OCI image specification, "Image Layer Filesystem Changeset"): what forge builds.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Docker's own layer.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// The two bytes `{}`, where a manifest must have something and there is nothing to say (OCI image specification, "Guidance for an
+/// Empty Descriptor").
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// Docker's own manifest, which registries still serve.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's own index.
@@ -28,6 +31,19 @@ pub const FILE: &str = "application/vnd.forge.file.v1";
 /// The age ciphertext of a secret.
 pub const SECRET: &str = "application/vnd.forge.secret.v1.age";
 
+/// The artifact type of what an image was built from.
+pub const SOURCES: &str = "application/vnd.forge.sources.v1+json";
+/// A Debian package (the registration of media types with IANA).
+pub const DEB: &str = "application/vnd.debian.binary-package";
+/// A Python wheel, which is a zip file.
+pub const WHEEL: &str = "application/zip";
+/// A bill of materials (SPDX specification 2.3).
+pub const SPDX: &str = "application/spdx+json";
+
+/// What a layer of an image holds, the same for all its versions: `deb/libc6`, `pypi/fastapi`, `skeleton`, `shared` or `own`.
+pub const LAYER_KEY: &str = "forge.layer";
+/// The version of the package that a layer holds.
+pub const LAYER_VERSION: &str = "forge.layer.version";
 /// Where a layer of a bundle belongs: a relative path.
 pub const TITLE: &str = "org.opencontainers.image.title";
 /// The name of an entry of an `index.json`.

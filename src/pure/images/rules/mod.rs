@@ -8,11 +8,10 @@ mod wire;
 use std::collections::BTreeSet;
 
 pub use prune::{Pattern, PatternError, Prune};
-pub use wire::{Account, Bundle, DirectoryRule, LinkRule, Rules, RulesError};
-
+pub use wire::{Account, Bundle, DirectoryRule, LinkRule, Release, Rules, RulesError};
 
 use crate::pure::config::image::Debian;
-use crate::pure::name::BlobDigest;
+use crate::pure::name::{Arch, BlobDigest};
 
 /// The table that comes with forge.
 const EMBEDDED: &str = include_str!("rules.toml");
@@ -98,14 +97,21 @@ impl Rules {
     pub fn links<'a>(
         &'a self,
         packages: &'a BTreeSet<&str>,
+        arch: Arch,
     ) -> impl Iterator<Item = MadeLink> + 'a {
         self.links.iter().flat_map(move |rule| {
             let present = rule
                 .packages
                 .iter()
                 .filter(|name| packages.contains(name.as_str()));
-            present.flat_map(|package| rule.of(package))
+            present.flat_map(move |package| rule.of(package, arch))
         })
+    }
+
+    /// The release that a suite belongs to, as `bookworm-security` does to `bookworm`.
+    pub fn release(&self, suite: &str) -> Option<&Release> {
+        let codename = suite.split(['-', '/']).next().unwrap_or_default();
+        self.releases.iter().find(|rule| rule.codename == codename)
     }
 
     /// The files that are put together of files of these packages.

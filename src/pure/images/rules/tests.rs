@@ -23,7 +23,8 @@ fn every_row_of_the_table_is_read_and_has_its_reason() {
 #[test]
 fn a_row_that_can_never_apply_is_refused() {
     let row = |text: &str| {
-        let empty = "drop_package=[]\nprune=[]\naccount=[]\ndirectory=[]\nlink=[]\nbundle=[]\n";
+        let empty =
+            "drop_package=[]\nprune=[]\naccount=[]\ndirectory=[]\nlink=[]\nbundle=[]\nrelease=[]\n";
         let key = text.split('=').next().unwrap();
         Rules::parse(&empty.replace(&format!("{key}=[]"), text))
     };
@@ -95,7 +96,7 @@ fn rules_apply_to_the_packages_that_are_there() {
         .collect();
     assert_eq!(users, ["postgres"]);
     assert!(rules.directories(&packages).any(|row| row.mode == 0o2775));
-    let links: Vec<_> = rules.links(&packages).collect();
+    let links: Vec<_> = rules.links(&packages, Arch::Amd64).collect();
     let psql = (
         "/usr/bin/psql".to_owned(),
         "../lib/postgresql/15/bin/psql".to_owned(),
@@ -103,9 +104,14 @@ fn rules_apply_to_the_packages_that_are_there() {
     assert!(links.contains(&psql), "{links:?}");
     let mawk = BTreeSet::from(["mawk"]);
     assert_eq!(
-        rules.links(&mawk).collect::<Vec<_>>(),
+        rules.links(&mawk, Arch::Arm64).collect::<Vec<_>>(),
         [("/usr/bin/awk".to_owned(), "mawk".to_owned())]
     );
+    let blas = BTreeSet::from(["libblas3"]);
+    let (path, _) = rules.links(&blas, Arch::Arm64).next().unwrap();
+    assert_eq!(path, "/usr/lib/aarch64-linux-gnu/libblas.so.3");
+    assert_eq!(rules.release("bookworm-security").unwrap().version, "12");
+    assert!(rules.release("sid").is_none());
     assert_eq!(rules.bundles(&packages).count(), 0);
     assert_eq!(
         rules.bundles(&BTreeSet::from(["ca-certificates"])).count(),

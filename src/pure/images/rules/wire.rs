@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 use super::Pattern;
 use super::prune::PatternError;
 use crate::pure::images::layer::{ImagePath, PathError};
+use crate::pure::name::Arch;
 
 /// Why a table of rules cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub struct Rules {
     pub(super) links: Vec<LinkRule>,
     #[serde(rename = "bundle")]
     pub(super) bundles: Vec<Bundle>,
+    #[serde(rename = "release")]
+    pub(super) releases: Vec<Release>,
 }
 
 /// Packages that are left out.
@@ -109,6 +112,15 @@ pub struct Bundle {
     pub reason: String,
 }
 
+/// The number of a release of Debian.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    pub codename: String,
+    pub version: String,
+    pub reason: String,
+}
+
 fn octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let text = String::deserialize(deserializer)?;
     let mode = u32::from_str_radix(&text, 8).ok();
@@ -118,16 +130,20 @@ fn octal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 
 impl LinkRule {
     /// The paths and targets for one of the rule's packages.
-    pub(super) fn of(&self, package: &str) -> Vec<super::MadeLink> {
+    pub(super) fn of(&self, package: &str, arch: Arch) -> Vec<super::MadeLink> {
         let version = package.rsplit('-').next().unwrap_or_default();
-        let target = self.target.replace("{version}", version);
+        let fill = |text: &str| {
+            text.replace("{version}", version)
+                .replace("{multiarch}", arch.multiarch())
+        };
+        let (folder, target) = (fill(&self.folder), fill(&self.target));
         let to = |name: &String| match self.names.len() {
             1 => target.clone(),
             _ => format!("{target}/{name}"),
         };
         self.names
             .iter()
-            .map(|name| (format!("{}/{name}", self.folder), to(name)))
+            .map(|name| (format!("{folder}/{name}"), to(name)))
             .collect()
     }
 }
@@ -188,6 +204,13 @@ impl Rules {
             said(Some(&rule.path), &rule.packages, &rule.reason)?;
             rule.from.parse::<Pattern>()?;
             rule.path.parse::<ImagePath>()?;
+        }
+        for rule in &self.releases {
+            said(
+                Some(&rule.codename),
+                std::slice::from_ref(&rule.version),
+                &rule.reason,
+            )?;
         }
         Ok(())
     }
