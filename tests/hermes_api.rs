@@ -70,11 +70,7 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let bin = PathBuf::from("/usr/lib/postgresql/15/bin");
-        assert!(
-            bin.join("initdb").is_file(),
-            "no PostgreSQL 15: apt-get install postgresql-15 (`cargo xtask tools` does it)"
-        );
+        let bin = postgres_bin();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("password"), PASSWORD).unwrap();
         if rustix::process::geteuid().is_root() {
@@ -141,6 +137,17 @@ impl Drop for Server {
             .arg(self.folder.path().join("data"))
             .output();
     }
+}
+
+/// The programs of the newest server that Debian has put here.
+fn postgres_bin() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .expect("no PostgreSQL server: apt-get install postgresql (`cargo xtask tools` does it)");
+    versions
+        .map(|version| version.unwrap().path().join("bin"))
+        .filter(|bin| bin.join("initdb").is_file())
+        .max()
+        .expect("a PostgreSQL server")
 }
 
 fn run(command: &mut Command) {

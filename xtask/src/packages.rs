@@ -16,6 +16,7 @@ use crate::process;
 
 #[derive(Debug)]
 pub(crate) struct Tool {
+    /// The name of a program, or the path of a file.
     pub(crate) program: &'static str,
     pub(crate) package: &'static str,
 }
@@ -42,6 +43,32 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("umoci", "umoci"),
     tool("age", "age"),
     tool("shellcheck", "shellcheck"),
+    tool("amtool", "prometheus-alertmanager"),
+    // What `images/hermes-api` and its tests import: no programs, so files tell whether they are there.
+    tool(
+        "/usr/lib/python3/dist-packages/fastapi/__init__.py",
+        "python3-fastapi",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/uvicorn/__init__.py",
+        "python3-uvicorn",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/asyncpg/__init__.py",
+        "python3-asyncpg",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/prometheus_client/__init__.py",
+        "python3-prometheus-client",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/httpx/__init__.py",
+        "python3-httpx",
+    ),
+    tool(
+        "/usr/lib/python3/dist-packages/pytest/__init__.py",
+        "python3-pytest",
+    ),
 ];
 
 pub(crate) fn ensure(install: bool) -> Result<()> {
@@ -86,7 +113,7 @@ fn missing() -> Result<Vec<&'static Tool>> {
         .filter(|tool| {
             !folders
                 .iter()
-                .any(|folder| is_program(&folder.join(tool.program)))
+                .any(|folder| is_here(&folder.join(tool.program)))
         })
         .collect())
 }
@@ -107,6 +134,11 @@ pub(crate) fn search_path() -> Result<OsString> {
         folders.extend(versions);
     }
     env::join_paths(folders).context("PATH holds a folder with a colon")
+}
+
+/// A program that may be run, or a file with another folder before it, which `join` leaves as the whole path.
+fn is_here(path: &Path) -> bool {
+    is_program(path) || (path.extension().is_some_and(|end| end == "py") && path.is_file())
 }
 
 pub(crate) fn is_program(path: &Path) -> bool {
