@@ -6,6 +6,8 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The configuration of an image that runs.
 pub const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// A layer as forge makes it: a tar, not compressed.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Docker's own manifest, which registries still serve.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's own index.

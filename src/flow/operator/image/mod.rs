@@ -1,0 +1,3 @@
+//! Images that forge builds: recipes, layers, what is made of them.
+
+pub mod layers;
