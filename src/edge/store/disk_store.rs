@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::writing::copy_checked;
+use super::writing::{copy_checked, write_hashed};
 use super::{
-    Blob, Collected, GcPlan, Put, RefChange, Store, StoreError, Trust, Writing, Written, gc, verify,
+    Blob, Collected, GcPlan, Memo, Put, RefChange, Store, StoreError, Trust, Writing, Written, gc,
+    memo, verify,
 };
 use crate::edge::disk::{DiskError, FEW, Folder, Hold, Kind, Lock, Power, Temporary};
 use crate::pure::name::BlobDigest;
@@ -18,6 +19,7 @@ const STORE_LOCK: &str = "lock";
 const INDEX_LOCK: &str = "index.lock";
 const TEMPORARIES: &str = "tmp";
 const BLOBS: &str = "blobs";
+const MEMO: &str = "memo";
 const ALGORITHM: &str = "sha256";
 
 /// A store in a folder: an OCI image layout (`docs/format/store.md`).
@@ -346,6 +348,24 @@ impl Store for DiskStore {
     }
 }
 
+impl Memo for DiskStore {
+    fn recall(&self, key: &str) -> Option<serde_json::Value> {
+        // Whatever is wrong with it: what it says can be found out again.
+        let folder = self.root.enter(MEMO).ok()??;
+        memo::parse(key, &folder.read_whole(&memo::file_name(key)).ok()??)
+    }
+
+    fn remember(&self, key: &str, value: &serde_json::Value) -> Result<(), StoreError> {
+        // As every writer: the collector takes temporary files.
+        let _lock = self.lock(STORE_LOCK, Hold::Shared)?;
+        let folder = self.root.enter_or_create(MEMO)?;
+        let mut temporary = self.scratch()?.temporary()?;
+        temporary.write_whole(&memo::encode(key, value))?;
+        // Without a sync: what a power cut leaves of it is not believed, and costs only time.
+        Ok(temporary.rename_into(&folder, &memo::file_name(key))?)
+    }
+}
+
 #[derive(Debug)]
 struct Writer<'a> {
     store: &'a DiskStore,
@@ -356,6 +376,26 @@ struct Writer<'a> {
     written: Written,
     // After `new`: fields are dropped in order, and the temporary files must be gone before the collector may look.
     _lock: Lock,
+}
+
+impl Writer<'_> {
+    fn temporary(&mut self) -> Result<Temporary, StoreError> {
+        let scratch = match &mut self.scratch {
+            Some(scratch) => scratch,
+            none => none.insert(self.store.scratch()?),
+        };
+        Ok(scratch.temporary()?)
+    }
+
+    /// Keeps a blob for the commit.
+    fn keep(&mut self, digest: BlobDigest, mut temporary: Temporary) -> Result<Put, StoreError> {
+        let there = self.store.blobs.look(&digest.hex())?.is_some();
+        if self.new.len() >= FEW {
+            temporary.close();
+        }
+        self.new.insert(digest, temporary);
+        Ok(if there { Put::Repaired } else { Put::Added })
+    }
 }
 
 impl Writing for Writer<'_> {
@@ -369,12 +409,7 @@ impl Writing for Writer<'_> {
         let put = if self.new.contains_key(&digest) || store.is_intact(digest, size, self.trust)? {
             Put::Present
         } else {
-            let there = store.blobs.look(&digest.hex())?.is_some();
-            let scratch = match &mut self.scratch {
-                Some(scratch) => scratch,
-                none => none.insert(store.scratch()?),
-            };
-            let mut temporary = scratch.temporary()?;
+            let mut temporary = self.temporary()?;
             copy_checked(digest, size, content, &mut temporary, |source| {
                 StoreError::Disk(DiskError {
                     operation: "write",
@@ -382,14 +417,32 @@ impl Writing for Writer<'_> {
                     source,
                 })
             })?;
-            if self.new.len() >= FEW {
-                temporary.close();
-            }
-            self.new.insert(digest, temporary);
-            if there { Put::Repaired } else { Put::Added }
+            self.keep(digest, temporary)?
         };
         self.written.count(put, size);
         Ok(put)
+    }
+
+    fn create(
+        &mut self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(BlobDigest, u64, Put), StoreError> {
+        let store = self.store;
+        let mut temporary = self.temporary()?;
+        let (digest, size) = write_hashed(&mut temporary, write, |source| {
+            StoreError::Disk(DiskError {
+                operation: "write a new blob in",
+                path: store.path().to_owned(),
+                source,
+            })
+        })?;
+        let there = self.new.contains_key(&digest) || store.is_intact(digest, size, self.trust)?;
+        let put = match there {
+            true => Put::Present,
+            false => self.keep(digest, temporary)?,
+        };
+        self.written.count(put, size);
+        Ok((digest, size, put))
     }
 
     fn commit(mut self: Box<Self>, changes: &[RefChange]) -> Result<Written, StoreError> {

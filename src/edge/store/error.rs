@@ -62,6 +62,8 @@ pub enum StoreError {
         digest: BlobDigest,
         source: io::Error,
     },
+    #[error("what was to be stored could not be made: {0}")]
+    Made(#[source] io::Error),
     #[error("`{name}` cannot point to {digest}, which is not in the store")]
     Dangling { name: RefName, digest: BlobDigest },
     #[error(

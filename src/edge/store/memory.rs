@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::writing::copy_checked;
+use super::writing::{copy_checked, write_hashed};
 use super::{
-    Blob, Collected, GcPlan, Put, RefChange, Store, StoreError, Trust, Writing, Written, gc, verify,
+    Blob, Collected, GcPlan, Memo, Put, RefChange, Store, StoreError, Trust, Writing, Written, gc,
+    verify,
 };
 use crate::pure::name::BlobDigest;
 use crate::pure::oci::layout::{Entries, Entry};
@@ -20,6 +21,7 @@ pub struct MemoryStore {
 struct State {
     blobs: BTreeMap<BlobDigest, Arc<[u8]>>,
     entries: Entries,
+    memos: BTreeMap<String, serde_json::Value>,
     writers: usize,
 }
 
@@ -133,6 +135,17 @@ impl Store for MemoryStore {
     }
 }
 
+impl Memo for MemoryStore {
+    fn recall(&self, key: &str) -> Option<serde_json::Value> {
+        self.state().memos.get(key).cloned()
+    }
+
+    fn remember(&self, key: &str, value: &serde_json::Value) -> Result<(), StoreError> {
+        self.state().memos.insert(key.to_owned(), value.clone());
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 struct Writer<'a> {
     store: &'a MemoryStore,
@@ -173,6 +186,16 @@ impl Writing for Writer<'_> {
         };
         self.written.count(put, size);
         Ok(put)
+    }
+
+    fn create(
+        &mut self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(BlobDigest, u64, Put), StoreError> {
+        let mut bytes = Vec::new();
+        let (digest, size) = write_hashed(&mut bytes, write, StoreError::Made)?;
+        let put = self.put(digest, size, &mut bytes.as_slice())?;
+        Ok((digest, size, put))
     }
 
     fn commit(mut self: Box<Self>, changes: &[RefChange]) -> Result<Written, StoreError> {

@@ -14,8 +14,10 @@ mod disk_store;
 mod error;
 pub mod export;
 mod gc;
+pub mod memo;
 mod memory;
 mod reach;
+mod spool;
 mod verify;
 mod writing;
 
@@ -25,14 +27,16 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 pub use blob::Blob;
 pub use bundle::{find_bundle, open_bundle, put_bundle};
 pub use disk_store::{DiskStore, Options};
 pub use error::StoreError;
 pub use gc::{Collected, GcPlan, plan_gc};
+pub use memo::Memo;
 pub use memory::MemoryStore;
+pub use spool::spool;
 pub use verify::{Bad, Found, Missing, VerifyReport, verify};
 
 use crate::pure::name::BlobDigest;
@@ -156,7 +160,7 @@ pub enum RefChange {
 }
 
 /// A writer of a store. Dropped without [`Self::commit`], it changes nothing.
-pub trait Writing: Debug {
+pub trait Writing: Debug + Send {
     /// Puts a blob, unless it is there. Nobody sees it before [`Self::commit`].
     ///
     /// # Errors
@@ -167,6 +171,17 @@ pub trait Writing: Debug {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<Put, StoreError>;
+
+    /// Puts a blob whose digest is known only once it has been written: it is hashed on its way, and written once. Nobody sees it
+    /// before [`Self::commit`]. Gives its digest and its size.
+    ///
+    /// # Errors
+    /// [`StoreError::Made`] with what `write` said, unless it failed because the store did: [`StoreError::Disk`]. Then nothing of
+    /// it is left.
+    fn create(
+        &mut self,
+        write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(BlobDigest, u64, Put), StoreError>;
 
     /// Makes all of it durable and visible: first the blobs, then the names.
     ///

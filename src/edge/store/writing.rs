@@ -63,3 +63,54 @@ pub(super) fn copy_checked(
         more,
     })
 }
+
+/// Hashes what goes through it.
+struct Hashed<W> {
+    to: W,
+    hasher: Sha256,
+    size: u64,
+    /// What it could not be written for.
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.to.write(bytes) {
+            Ok(count) => {
+                self.hasher.update(&bytes[..count]);
+                self.size += count as u64;
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let told = io::Error::new(error.kind(), error.to_string());
+                self.failed = Some(error);
+                Err(told)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Lets somebody write, and tells digest and size of what was written. A write that failed is an error, whatever `write` says.
+pub(super) fn write_hashed(
+    to: &mut dyn Write,
+    write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+    failed: impl FnOnce(io::Error) -> StoreError,
+) -> Result<(BlobDigest, u64), StoreError> {
+    let mut hashed = Hashed {
+        to,
+        hasher: Sha256::new(),
+        size: 0,
+        failed: None,
+    };
+    let done = write(&mut hashed);
+    match (hashed.failed, done) {
+        (Some(error), _) => Err(failed(error)),
+        (None, Err(error)) => Err(StoreError::Made(error)),
+        (None, Ok(())) => Ok((BlobDigest::from_hasher(hashed.hasher), hashed.size)),
+    }
+}

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use super::super::{
     Found, Put, RefChange, StoreError, Trust, Written, find_bundle, open_bundle, plan_gc,
@@ -26,6 +27,9 @@ conform! {
     what_is_there_is_not_written_again
     content_that_is_not_what_its_digest_says_is_refused
     a_writer_that_is_dropped_changes_nothing
+    what_is_made_while_it_is_stored_gets_its_own_name
+    what_fails_while_it_is_made_leaves_nothing
+    what_is_remembered_is_recalled
     a_name_points_to_one_thing_and_never_to_nothing
     damage_is_found_by_whoever_reads
     damage_is_repaired_by_who_writes
@@ -138,6 +142,73 @@ fn a_writer_that_is_dropped_changes_nothing(fixture: &dyn Fixture) {
     drop(writer);
     assert_eq!(fixture.store().size(digest).unwrap(), None);
     assert!(fixture.store().temporaries().unwrap().is_empty());
+}
+
+fn what_is_made_while_it_is_stored_gets_its_own_name(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let (digest, bytes) = (BlobDigest::of("abc"), b"abc");
+    let mut abc = |out: &mut dyn Write| {
+        out.write_all(b"a")?;
+        out.write_all(b"bc")
+    };
+    let mut writer = store.begin(Trust::Size).unwrap();
+    assert_eq!(writer.create(&mut abc).unwrap(), (digest, 3, Put::Added));
+    assert_eq!(writer.create(&mut abc).unwrap(), (digest, 3, Put::Present));
+    assert_eq!(
+        writer.put(digest, 3, &mut bytes.as_slice()).unwrap(),
+        Put::Present
+    );
+    let (empty, size, _) = writer.create(&mut |_| Ok(())).unwrap();
+    assert_eq!((empty, size), (BlobDigest::of(""), 0));
+    assert_eq!(store.size(digest).unwrap(), None);
+    let written = writer.commit(&[]).unwrap();
+    assert_eq!((written.added, written.present, written.bytes), (2, 2, 3));
+    assert_eq!(store.read(digest).unwrap(), bytes);
+    assert_eq!(store.read(empty).unwrap(), b"");
+
+    // What is there and wrong is replaced, as by `put`.
+    for (damage, trust) in [(b"ab".as_slice(), Trust::Size), (b"abd", Trust::Content)] {
+        fixture.tamper(digest, Some(damage));
+        let mut writer = store.begin(trust).unwrap();
+        assert_eq!(writer.create(&mut abc).unwrap().2, Put::Repaired);
+        writer.commit(&[]).unwrap();
+        assert_eq!(store.read(digest).unwrap(), bytes);
+    }
+    assert!(store.temporaries().unwrap().is_empty());
+}
+
+fn what_fails_while_it_is_made_leaves_nothing(fixture: &dyn Fixture) {
+    let store = fixture.store();
+    let mut writer = store.begin(Trust::Size).unwrap();
+    let error = writer
+        .create(&mut |out| {
+            out.write_all(b"half")?;
+            Err(std::io::Error::other("the source is damaged"))
+        })
+        .unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Made(source) if source.to_string() == "the source is damaged"),
+        "{error}"
+    );
+    assert!(store.temporaries().unwrap().is_empty());
+    assert_eq!(writer.commit(&[]).unwrap(), Written::default());
+    assert!(store.blobs().unwrap().is_empty());
+}
+
+fn what_is_remembered_is_recalled(fixture: &dyn Fixture) {
+    let memo = fixture.memo();
+    assert_eq!(memo.recall("a"), None);
+    let value = serde_json::json!({ "layer": "x", "links": { "b": 1, "a": [2] } });
+    memo.remember("a", &value).unwrap();
+    memo.remember("b/../c", &serde_json::json!(null)).unwrap();
+    assert_eq!(memo.recall("a"), Some(value));
+    assert_eq!(memo.recall("b/../c"), Some(serde_json::json!(null)));
+    memo.remember("a", &serde_json::json!(2)).unwrap();
+    assert_eq!(memo.recall("a"), Some(serde_json::json!(2)));
+    // It is no blob and keeps none.
+    let store = fixture.store();
+    assert!(verify(store).unwrap().is_intact());
+    assert!(plan_gc(store).unwrap().is_empty());
 }
 
 fn a_name_points_to_one_thing_and_never_to_nothing(fixture: &dyn Fixture) {

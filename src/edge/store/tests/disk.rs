@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::super::{
-    DiskStore, Found, Options, Store, StoreError, Trust, find_bundle, open_bundle, plan_gc,
+    DiskStore, Found, Memo, Options, Store, StoreError, Trust, find_bundle, open_bundle, plan_gc,
     put_bundle, verify,
 };
 use super::{OnDisk, bundle, name, options};
@@ -196,6 +196,82 @@ fn a_power_cut_leaves_the_old_bundle_or_the_new() {
             open_bundle(store, found).unwrap();
         },
     );
+}
+
+#[test]
+fn a_power_cut_while_a_blob_is_made_leaves_all_of_it_or_nothing() {
+    let old = bundle("old", 6);
+    let content = vec![b'x'; 300_000];
+    let digest = BlobDigest::of(&content);
+    for_every_cut(
+        |store| {
+            let mut writer = store.begin(Trust::Size)?;
+            for text in [&b"small"[..], &content, &content[1..]] {
+                writer.create(&mut |out| {
+                    text.chunks(100_000)
+                        .try_for_each(|part| out.write_all(part))
+                })?;
+            }
+            writer.commit(&[])?;
+            let size = content.len() as u64;
+            store.remember("key", &serde_json::json!({ "size": size }))
+        },
+        |store| {
+            drop(open_bundle(store, old.digest()).unwrap());
+            if store.size(digest).unwrap().is_some() {
+                assert_eq!(store.open(digest).unwrap().read_whole().unwrap(), content);
+            }
+            let remembered = store.recall("key");
+            assert!(remembered.is_none_or(|value| value["size"] == content.len() as u64));
+        },
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_and_not_as_the_fault_of_what_was_made() {
+    let disk = OnDisk::new();
+    // Enough to make the file and to begin with it.
+    let options = Options {
+        power: Power::for_steps(3),
+        ..options()
+    };
+    let store = DiskStore::open(&disk.path(), options).unwrap();
+    let mut writer = store.begin(Trust::Size).unwrap();
+    let error = writer
+        // Whoever writes may say nothing of it.
+        .create(&mut |out| {
+            let _unsaid = (0..9).try_for_each(|_| out.write_all(b"more"));
+            Ok(())
+        })
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Disk(_)), "{error}");
+}
+
+#[test]
+fn a_damaged_memory_is_no_memory() {
+    let disk = OnDisk::new();
+    disk.store.remember("key", &serde_json::json!(7)).unwrap();
+    let file = fs::read_dir(disk.path().join("memo")).unwrap().next();
+    let file = file.unwrap().unwrap().path();
+    for damage in [
+        b"".as_slice(),
+        b"{}",
+        b"{\"key\":\"key\",\"value\":8}",
+        &[0; 90],
+    ] {
+        fs::write(&file, damage).unwrap();
+        assert_eq!(disk.store.recall("key"), None);
+    }
+    disk.store.remember("key", &serde_json::json!(7)).unwrap();
+    assert_eq!(disk.store.recall("key"), Some(serde_json::json!(7)));
+    // A folder where the file should be, a link where the folder should be.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(disk.store.recall("key"), None);
+    fs::rename(disk.path().join("memo"), disk.folder.path().join("memo")).unwrap();
+    symlink(disk.folder.path().join("memo"), disk.path().join("memo")).unwrap();
+    assert_eq!(disk.store.recall("key"), None);
+    assert!(disk.store.remember("key", &serde_json::json!(7)).is_err());
 }
 
 #[test]

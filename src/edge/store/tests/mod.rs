@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{DiskStore, MemoryStore, Options, Store};
+use super::{DiskStore, Memo, MemoryStore, Options, Store};
 use crate::edge::disk::Power;
 use crate::pure::bundle::{Draft, ImagePin, Part, PartKind, Sealed};
 use crate::pure::name::{BlobDigest, ManifestDigest};
@@ -18,11 +18,16 @@ use crate::pure::oci::RefName;
 /// A store, and the hand of someone who changes it behind its back.
 trait Fixture {
     fn store(&self) -> &dyn Store;
+    fn memo(&self) -> &dyn Memo;
     fn tamper(&self, digest: BlobDigest, bytes: Option<&[u8]>);
 }
 
 impl Fixture for MemoryStore {
     fn store(&self) -> &dyn Store {
+        self
+    }
+
+    fn memo(&self) -> &dyn Memo {
         self
     }
 
@@ -61,6 +66,10 @@ impl OnDisk {
 
 impl Fixture for OnDisk {
     fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    fn memo(&self) -> &dyn Memo {
         &self.store
     }
 

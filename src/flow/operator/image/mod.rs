@@ -1,5 +1,6 @@
-//! Images: what is in them, and what differs between two.
+//! Images: built from packages, looked for in a store, looked into, compared.
 
 pub mod compress;
 pub mod contents;
+pub mod layers;
 pub mod present;

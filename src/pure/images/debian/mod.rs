@@ -5,6 +5,7 @@
 //! The way through: [`Keyring`] and the bytes of an `InRelease` give a [`Release`], which says what a `Packages` file must be;
 //! each of these gives an [`Index`], merged into one; [`resolve`] takes from it what a recipe needs.
 
+pub mod archive;
 pub mod closure;
 pub mod control;
 pub mod index;

@@ -3,8 +3,14 @@
 //! The contents of large files lie in a spool, a file of the caller's, so that memory is bounded whatever a package holds.
 
 mod elf;
+mod from_deb;
+mod merged;
+mod untar;
 mod write;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod testing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
@@ -15,7 +21,9 @@ use std::io::{Read, Seek, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use from_deb::{DebError, DebFault, EntryFault, Options, Unpacked, from_deb};
 use serde::{Deserialize, Serialize};
+pub use untar::TarFault;
 
 /// A path in an image, relative to its root: `usr/bin/env`. Never empty, absolute, or with `.`, `..` or empty parts or NUL.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

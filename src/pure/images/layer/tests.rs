@@ -203,7 +203,7 @@ fn what_is_read_back_is_what_the_tree_says() {
             own(""),
             0o2775,
             101,
-            0,
+            3_000_000,
             own(""),
         ),
     ];
