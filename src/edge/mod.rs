@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod disk;
 pub mod editor;
 pub mod http;
+pub mod lock_file;
 pub mod new_project;
 pub mod project;
 pub mod random;

@@ -4,5 +4,6 @@ pub mod build;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
+pub mod lock;
 pub mod secret;
 pub mod secrets_of;

@@ -7,6 +7,7 @@
 //! archive says can leave the image's root.
 
 pub mod debian;
+pub mod inputs;
 pub mod layer;
 pub mod python;
 pub mod rules;
