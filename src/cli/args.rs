@@ -17,6 +17,7 @@ const AFTER_HELP: &str = "\
 Examples:
   forge init                    make a project in an empty folder
   forge check                   say everything that is wrong with the project
+  forge lock                    pin every image
   forge build mainframe         build the bundle of a host, print its digest
   forge diff mainframe          what changed since the last build
   forge explain F0306           what a diagnostic means
@@ -88,6 +89,7 @@ pub(crate) enum Command {
     Module(cmd::module::Args),
     Schema(cmd::schema::Args),
     Completions(cmd::completions::Args),
+    Lock(cmd::lock::Args),
     Build(cmd::build::Args),
     Show(cmd::show::Args),
     Diff(cmd::diff::Args),

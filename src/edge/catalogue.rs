@@ -16,6 +16,25 @@ pub const MINIMAL_HOST: &str = include_str!("../../hosts/minimal.toml");
 /// The public half of the example key pair: whoever trusts it trusts everybody.
 pub const EXAMPLE_KEY: &str = include_str!("../../hosts/example-insecure-key.pub");
 
+/// The catalogue as a project of its own: its modules, its images and the lock that pins them.
+pub fn with_lock() -> ProjectText {
+    let mut text = ProjectText::default();
+    add_below(&mut text);
+    for (path, content) in [
+        ("forge.toml", "[project]\nname = \"catalogue\"\n"),
+        ("forge.lock", LOCK),
+    ] {
+        text.files.insert(
+            path.to_owned(),
+            TextFile {
+                bytes: Cow::Borrowed(content.as_bytes()),
+                embedded: true,
+            },
+        );
+    }
+    text
+}
+
 /// Adds to `text` every module and image of the catalogue that it does not have itself.
 pub fn add_below(text: &mut ProjectText) {
     for (folder, dir) in [("modules", &MODULES), ("images", &IMAGES)] {

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod docker;
 pub mod editor;
 pub mod http;
+pub mod lock_file;
 pub mod new_project;
 pub mod project;
 pub mod random;

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod gc;
 pub(crate) mod graph;
 pub(crate) mod init;
+pub(crate) mod lock;
 pub(crate) mod module;
 pub(crate) mod schema;
 pub mod secret;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Completions(args) => completions::run(args),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Init(args) => init::run(args, &cli.global),
+        Command::Lock(args) => lock::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
         Command::Schema(args) => schema::run(args, &cli.global),
         Command::Build(args) => build::run(args, &cli.global),

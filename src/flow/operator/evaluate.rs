@@ -3,6 +3,7 @@
 use crate::pure::config::from_text::project;
 use crate::pure::config::host::HostFile;
 use crate::pure::config::project::{Project, ProjectText};
+use crate::pure::images::inputs;
 use crate::pure::name::HostName;
 use crate::pure::pins::{self, Pins};
 use crate::pure::system::{System, from_config};
@@ -31,7 +32,17 @@ impl Opened {
         let mut sources = Sources::default();
         let mut diagnostics = Diagnostics::default();
         let project = project::read(&text, &mut sources, &mut diagnostics);
-        let pins = pins::read(&text, &project, &mut sources, &mut diagnostics);
+        let mut pins = pins::read(&text, &project, &mut sources, &mut diagnostics);
+        // What has no inputs has a mistake that is reported elsewhere.
+        pins.inputs = project
+            .images
+            .values()
+            .filter(|image| image.recipe().is_some())
+            .filter_map(|image| {
+                let inputs = inputs::inputs(&project, &text, &image.name).ok()?;
+                Some((image.name.clone(), inputs))
+            })
+            .collect();
         Self {
             text,
             project,

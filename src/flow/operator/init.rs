@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::build::Drafted;
 use super::evaluate::Opened;
+use super::lock;
 use crate::edge::catalogue;
 use crate::pure::config::project::{ProjectText, TextFile};
 use crate::pure::name::HostName;
+use crate::pure::pins::{self, Pins};
 
 /// What a new project is to be.
 #[derive(Clone, Debug)]
@@ -73,7 +76,7 @@ pub fn public_keys(text: &str) -> Result<Vec<String>, KeyError> {
 
 /// The files of a project with one host. It has been built, but not stored: `forge check` finds no mistake in it.
 pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
-    let files: BTreeMap<String, String> = [
+    let mut files: BTreeMap<String, String> = [
         (
             "forge.toml".to_owned(),
             format!("[project]\nname = \"{}\"\n", project_name(&wishes.folder)),
@@ -97,11 +100,25 @@ pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
     };
     catalogue::add_below(&mut text);
     let mut opened = Opened::read(text);
-    opened.draft(&wishes.host);
+    let drafted = opened.draft(&wishes.host);
     if opened.diagnostics.has_errors() {
         return Err(PlanError::Refused(Box::new(opened)));
     }
+    files.insert(
+        pins::LOCK.to_owned(),
+        pins::to_text(&used(&opened, drafted.as_ref())),
+    );
     Ok(NewProject { files })
+}
+
+/// The pins of the images that a host uses, and of those that they continue.
+fn used(opened: &Opened, host: Option<&Drafted>) -> Pins {
+    let images = host.map(|host| host.system.images.keys().cloned().collect());
+    let images = lock::with_bases(opened, images.unwrap_or_default());
+    let mut pins = opened.pins.clone();
+    pins.all.retain(|name, _| images.contains(name));
+    pins.prune();
+    pins
 }
 
 /// The embedded host, with what was wished for in its place.
@@ -185,6 +202,11 @@ mod tests {
         assert!(
             !host.contains("DO-NOT-USE") && !host.contains("private half"),
             "{host}"
+        );
+        let lock = &project.files["forge.lock"];
+        assert!(
+            lock.contains("\nname = \"caddy\"\n") && !lock.contains("grafana"),
+            "{lock}"
         );
         assert_eq!(
             project.files["forge.toml"],

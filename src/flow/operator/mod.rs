@@ -5,5 +5,6 @@ pub mod evaluate;
 pub mod explain;
 pub mod image;
 pub mod init;
+pub mod lock;
 pub mod secret;
 pub mod secrets_of;

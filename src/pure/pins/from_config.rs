@@ -424,7 +424,11 @@ impl Reader<'_> {
             return;
         };
         match self.pins.all.get(name).map(Pin::at) {
-            Some(first) => self.duplicate(&format!("image `{name}`"), pin.at(), first),
+            Some(first) => {
+                // Nobody knows which is meant.
+                self.pins.broken.insert(name.to_string());
+                self.duplicate(&format!("image `{name}`"), pin.at(), first);
+            }
             None => {
                 self.pins.all.insert(name.clone(), pin);
             }

@@ -67,6 +67,15 @@ pub enum Pin {
 }
 
 impl Pin {
+    /// The same pin, said at another place.
+    pub fn moved_to(mut self, at: Span) -> Self {
+        match &mut self {
+            Self::Registry(pin) => pin.at = at,
+            Self::Recipe(pin) => pin.at = at,
+        }
+        self
+    }
+
     /// Every package of every architecture.
     pub fn packages(&self) -> impl Iterator<Item = &PackagePin> {
         self.builds().values().flat_map(|build| &build.packages)
