@@ -2,14 +2,19 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod age;
+pub mod apt;
 pub mod catalogue;
+pub mod clock;
+pub mod debian;
 pub mod disk;
 pub mod docker;
 pub mod editor;
 pub mod http;
 pub mod lock_file;
 pub mod new_project;
+pub mod program;
 pub mod project;
+pub mod python;
 pub mod random;
 pub mod secrets_file;
 pub mod store;

@@ -1,13 +1,12 @@
-//! Manifests of images, and of what belongs to them: their sources and their bill of materials.
+//! Manifests of images, and of documents about them.
 
 use std::collections::BTreeMap;
 
 use oci_spec::image::{Descriptor, ImageManifestBuilder, MediaType};
 
-use super::plan::{Item, Step};
-use crate::pure::name::{ImageName, ManifestDigest};
+use super::plan::Step;
+use crate::pure::name::ManifestDigest;
 use crate::pure::oci::{Link, ManifestError, canonical, media};
-use crate::pure::pins::BuildPin;
 
 /// The bytes of [`media::EMPTY`].
 pub const EMPTY: &[u8] = b"{}";
@@ -107,46 +106,6 @@ pub fn referrer(
     )
 }
 
-/// What an image was built from, so that it stays in a store: an artifact whose layers are the packages and wheels as they were fetched.
-/// Nothing if it was built from none.
-///
-/// # Errors
-/// As [`image`].
-pub fn sources(image: &ImageName, build: &BuildPin) -> Result<Option<Vec<u8>>, ManifestError> {
-    let mut layers = Vec::new();
-    for (media_type, digest, size, title) in files(build) {
-        let link = Link {
-            media_type: media_type.to_owned(),
-            digest,
-            size,
-            artifact_type: None,
-        };
-        layers.push(link.descriptor(&BTreeMap::from([(media::TITLE.to_owned(), title)]))?);
-    }
-    if layers.is_empty() {
-        return Ok(None);
-    }
-    let config = Link::to(media::EMPTY, EMPTY).descriptor(&BTreeMap::new())?;
-    let annotations = BTreeMap::from([("forge.image".to_owned(), image.to_string())]);
-    let artifact = Some(media::SOURCES);
-    Ok(Some(encode(artifact, config, layers, None, &annotations)?))
-}
-
-/// The files that an image is built from: media type, digest, size and name of each.
-pub fn files(
-    build: &BuildPin,
-) -> impl Iterator<Item = (&'static str, crate::pure::name::BlobDigest, u64, String)> + '_ {
-    let debs = build.packages.iter().map(|pin| {
-        let name = pin.path.rsplit('/').next().unwrap_or_default();
-        (media::DEB, pin.digest, pin.size, name.to_owned())
-    });
-    let wheels = build
-        .wheels
-        .iter()
-        .map(|pin| (media::WHEEL, pin.digest, pin.size, pin.file.clone()));
-    debs.chain(wheels)
-}
-
 /// The link to an image's manifest.
 pub fn link(digest: ManifestDigest, size: u64) -> Link {
     Link {
@@ -155,13 +114,4 @@ pub fn link(digest: ManifestDigest, size: u64) -> Link {
         size,
         artifact_type: None,
     }
-}
-
-/// What has a layer of its own or shares one, of a plan.
-pub fn items(steps: &[Step]) -> impl Iterator<Item = &Item> {
-    steps.iter().flat_map(|step| match step {
-        Step::One(item) => std::slice::from_ref(item),
-        Step::Shared(items) => items,
-        Step::Skeleton | Step::Own => &[],
-    })
 }

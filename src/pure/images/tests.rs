@@ -15,7 +15,7 @@ use crate::pure::config::image::{
 use crate::pure::config::project::{Project, ProjectText, TextFile};
 use crate::pure::name::{Arch, BlobDigest, ManifestDigest};
 use crate::pure::oci::{Link as OciLink, media};
-use crate::pure::pins::{BuildPin, PackagePin, Pins, SuitePin, WheelPin};
+use crate::pure::pins::{PackagePin, Pins, SuitePin, WheelPin};
 use crate::pure::text::{Sources, Span};
 
 fn at() -> Span {
@@ -387,27 +387,6 @@ fn a_bill_of_materials_names_everything_once() {
     assert_eq!(ids.len(), 4);
     assert!(ids.contains("SPDXRef-deb-libstdc-P-P6"), "{ids:?}");
     assert_eq!(read["relationships"].as_array().unwrap().len(), 4);
-}
-
-#[test]
-fn sources_are_an_artifact_that_keeps_what_was_fetched() {
-    let build = BuildPin {
-        digest: ManifestDigest::of("m"),
-        layers: Vec::new(),
-        packages: vec![package("libc6", "2.36")],
-        wheels: vec![wheel()],
-    };
-    let image = "app".parse().unwrap();
-    let bytes = manifest::sources(&image, &build).unwrap().unwrap();
-    let links = crate::pure::oci::manifest::children(media::MANIFEST, &bytes).unwrap();
-    let digests: Vec<_> = links[1..].iter().map(|link| link.digest).collect();
-    assert_eq!(digests, [BlobDigest::of("libc6"), BlobDigest::of("wheel")]);
-    let none = BuildPin {
-        packages: Vec::new(),
-        wheels: Vec::new(),
-        ..build
-    };
-    assert!(manifest::sources(&image, &none).unwrap().is_none());
 }
 
 fn project(images: Vec<(&str, Recipe)>) -> Project {

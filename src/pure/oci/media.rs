@@ -31,12 +31,6 @@ pub const FILE: &str = "application/vnd.forge.file.v1";
 /// The age ciphertext of a secret.
 pub const SECRET: &str = "application/vnd.forge.secret.v1.age";
 
-/// The artifact type of what an image was built from.
-pub const SOURCES: &str = "application/vnd.forge.sources.v1+json";
-/// A Debian package (the registration of media types with IANA).
-pub const DEB: &str = "application/vnd.debian.binary-package";
-/// A Python wheel, which is a zip file.
-pub const WHEEL: &str = "application/zip";
 /// A bill of materials (SPDX specification 2.3).
 pub const SPDX: &str = "application/spdx+json";
 

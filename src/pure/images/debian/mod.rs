@@ -12,6 +12,7 @@ pub mod index;
 pub mod keyring;
 pub mod relation;
 pub mod release;
+pub mod sources_list;
 pub mod version;
 
 pub use closure::{Closure, ClosureError, Reason, Request, resolve};
