@@ -9,6 +9,7 @@ pub mod http;
 pub mod new_project;
 pub mod project;
 pub mod random;
+pub mod registry;
 pub mod secrets_file;
 pub mod store;
 pub mod terminal;

@@ -4,5 +4,7 @@ pub mod build;
 pub mod evaluate;
 pub mod explain;
 pub mod init;
+pub mod pull;
+pub mod push;
 pub mod secret;
 pub mod secrets_of;

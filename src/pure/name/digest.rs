@@ -115,6 +115,11 @@ impl BlobDigest {
     pub fn as_bundle(self) -> BundleDigest {
         BundleDigest(self.0)
     }
+
+    /// States that this blob is the manifest or the index of an image; as [`Self::as_bundle`].
+    pub fn as_manifest(self) -> ManifestDigest {
+        ManifestDigest(self.0)
+    }
 }
 
 #[cfg(test)]
