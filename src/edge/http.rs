@@ -21,8 +21,10 @@ use std::sync::Arc;
 
 use agents::Agents;
 pub use clock::{Clock, Impatient, SystemClock};
-pub(crate) use exchange::{Answer, Content, Request, shown};
+pub(crate) use exchange::{ATTEMPTS, Answer, Content, Request, pause, shown};
 pub use fetch::Document;
+pub(crate) use fetch::{Told, put};
+pub(crate) use parallel::fill;
 pub use proxies::ProxyRule;
 pub(crate) use resumed::Resumed;
 

@@ -16,6 +16,7 @@ pub mod program;
 pub mod project;
 pub mod python;
 pub mod random;
+pub mod registry;
 pub mod secrets_file;
 pub mod store;
 pub mod terminal;

@@ -1,5 +1,6 @@
 #![allow(dead_code, clippy::disallowed_methods)]
 
+pub mod real;
 pub mod server;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Download, Http, HttpError};
-use crate::edge::store::{Store, Trust, Writing};
+use crate::edge::store::{Store, StoreError, Trust, Writing};
 
 /// A writer commits after so many files or bytes: what a killed process loses is at most that, for each worker.
 const BATCH_FILES: usize = 32;
@@ -40,13 +40,13 @@ impl Http {
 }
 
 /// Fills a store from any source: `fetch` for what is missing, `there` for what is not.
-pub(crate) fn fill(
+pub(crate) fn fill<E: From<StoreError> + Send>(
     store: &dyn Store,
     downloads: &[Download],
     jobs: usize,
     there: &(dyn Fn(&Download) + Sync),
-    fetch: &(dyn Fn(&Download, &mut dyn Writing) -> Result<(), HttpError> + Sync),
-) -> Result<(), HttpError> {
+    fetch: &(dyn Fn(&Download, &mut dyn Writing) -> Result<(), E> + Sync),
+) -> Result<(), E> {
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
     // Held to the end: what is found here is not collected before the workers are done.
@@ -61,8 +61,8 @@ pub(crate) fn fill(
     }
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
-    let failed: Mutex<Vec<(usize, HttpError)>> = Mutex::default();
-    let fail = |at: usize, error: HttpError| {
+    let failed: Mutex<Vec<(usize, E)>> = Mutex::default();
+    let fail = |at: usize, error: E| {
         stop.store(true, Ordering::Relaxed);
         let failed = failed.lock();
         failed

@@ -62,11 +62,6 @@ impl<'a> Resumed<'a> {
         }
     }
 
-    /// Where the bytes come from.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     fn other(&self, reason: String) -> HttpError {
         HttpError::NotAsNamed {
             url: self.url.clone(),

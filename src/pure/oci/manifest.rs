@@ -96,7 +96,8 @@ impl TryFrom<&Descriptor> for Link {
     }
 }
 
-fn is_index(media_type: &str) -> bool {
+/// True for the media types of an index.
+pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, media::INDEX | media::DOCKER_INDEX)
 }
 
