@@ -45,8 +45,16 @@ run_scripts() {
             # shellcheck source=/dev/null
             if [ -x "$script" ]; then "$script"; else (. "$script"); fi
             ;;
-        *.sql) say "running $script" && sql --dbname "$POSTGRES_DB" -q -f "$script" ;;
-        *.sql.gz) say "running $script" && gunzip -c "$script" >"$sockets/script.sql" && sql --dbname "$POSTGRES_DB" -q -f "$sockets/script.sql" ;;
+        *.sql)
+            say "running $script"
+            sql --dbname "$POSTGRES_DB" -q -f "$script"
+            ;;
+        *.sql.gz)
+            say "running $script"
+            # Not through a pipe, which would hide that the file is broken.
+            gunzip -c "$script" >"$sockets/script.sql"
+            sql --dbname "$POSTGRES_DB" -q -f "$sockets/script.sql"
+            ;;
         '/docker-entrypoint-initdb.d/*') ;;
         *) say "leaving out $script" ;;
         esac

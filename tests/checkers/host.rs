@@ -1,5 +1,6 @@
 //! A shipped host, rendered in this process, and its files where a program can read them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +9,7 @@ use std::process::Command;
 
 use forge::edge::{catalogue, project};
 use forge::flow::operator::evaluate::Opened;
+use forge::pure::config::project::TextFile;
 use forge::pure::files::from_system;
 use forge::pure::files::place::{Place, RenderedFile};
 use forge::pure::system::System;
@@ -20,7 +22,18 @@ pub(crate) struct Rendered {
 
 impl Rendered {
     pub(crate) fn of(host: &str) -> Self {
+        Self::with(&[], host)
+    }
+
+    /// A host of this project, as it would be with some more files.
+    pub(crate) fn with(files: &[(&str, &str)], host: &str) -> Self {
         let mut text = project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for (path, content) in files {
+            let bytes = Cow::Owned(content.as_bytes().to_vec());
+            let embedded = false;
+            text.files
+                .insert((*path).to_owned(), TextFile { bytes, embedded });
+        }
         catalogue::add_below(&mut text);
         let mut opened = Opened::read(text);
         let drafted = opened.draft(&host.parse().unwrap());

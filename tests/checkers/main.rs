@@ -1,4 +1,4 @@
-//! The programs that read what `mainframe` renders accept it: each by its own checker, or by being started with it.
+//! The programs that read what `mainframe` and `lab` render accept it: each by its own checker, or by being started with it.
 //!
 //! A program that is not installed fails its test and says what to install; `cargo xtask test` installs them all.
 #![allow(
@@ -26,7 +26,7 @@ fn docker_compose_reads_compose_yaml() {
         Path::new(&compose).is_file(),
         "no Docker Compose at {compose}: `cargo xtask test` fetches it"
     );
-    for name in ["mainframe", "minimal", "dr"] {
+    for name in ["mainframe", "minimal", "dr", "lab"] {
         let host = Rendered::of(name);
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("compose.yaml");
@@ -54,7 +54,7 @@ fn docker_compose_reads_compose_yaml() {
 #[test]
 fn caddy_validates_the_caddyfile() {
     let caddy = tool("caddy", "caddy");
-    for name in ["mainframe", "minimal"] {
+    for name in ["mainframe", "minimal", "lab"] {
         let host = Rendered::of(name);
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("Caddyfile");
@@ -87,12 +87,42 @@ fn caddy_validates_the_caddyfile() {
 #[test]
 fn promtool_checks_prometheus_and_its_rules() {
     let promtool = tool("promtool", "prometheus");
-    let host = Rendered::of("mainframe");
+    for (name, targets) in [
+        (
+            "mainframe",
+            &[
+                "caddy:2019",
+                "cadvisor:8080",
+                "grafana:3000",
+                "headscale:9090",
+                "hermes-api:8000",
+                "loki:3100",
+                "node-exporter:9100",
+                "prometheus:9090",
+                "promtail:9080",
+            ][..],
+        ),
+        (
+            "lab",
+            &[
+                "alertmanager:9093",
+                "caddy:2019",
+                "hermes-api:8000",
+                "node-exporter:9100",
+                "prometheus:9090",
+            ],
+        ),
+    ] {
+        promtool_checks(&promtool, &Rendered::of(name), targets);
+    }
+}
+
+fn promtool_checks(promtool: &Path, host: &Rendered, targets: &[&str]) {
     let temp = tempfile::tempdir().unwrap();
     let root = host.container_files("prometheus", temp.path());
     let config = host.mounted_at("prometheus", "prometheus/prometheus.yml");
     let config = root.join(config.trim_start_matches('/'));
-    let output = run(Command::new(&promtool)
+    let output = run(Command::new(promtool)
         .args(["check", "config"])
         .arg(&config));
     assert!(output.contains("SUCCESS"), "{output}");
@@ -100,19 +130,54 @@ fn promtool_checks_prometheus_and_its_rules() {
         host.mounted_at("prometheus", "prometheus/rules.yml")
             .trim_start_matches('/'),
     );
-    let output = run(Command::new(&promtool).args(["check", "rules"]).arg(&rules));
+    let output = run(Command::new(promtool).args(["check", "rules"]).arg(&rules));
     assert!(output.contains("SUCCESS"), "{output}");
     let scrapes = fs::read_to_string(&config).unwrap();
-    for target in [
-        "caddy:2019",
-        "cadvisor:8080",
-        "grafana:3000",
-        "headscale:9090",
-        "loki:3100",
-        "node-exporter:9100",
-        "promtail:9080",
-    ] {
-        assert!(scrapes.contains(target), "{target} is not scraped");
+    assert_eq!(scrapes.matches("job_name").count(), targets.len());
+    for target in targets {
+        let target = format!("[\"{target}\"]");
+        assert!(scrapes.contains(&target), "{target} is not scraped");
+    }
+}
+
+#[test]
+fn amtool_checks_alertmanager() {
+    let amtool = tool("amtool", "prometheus-alertmanager");
+    let check = |host: &Rendered| {
+        let temp = tempfile::tempdir().unwrap();
+        let root = host.container_files("alertmanager", temp.path());
+        let config = host.mounted_at("alertmanager", "alertmanager/alertmanager.yml");
+        let output = Command::new(&amtool)
+            .arg("check-config")
+            .arg(root.join(config.trim_start_matches('/')))
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let (good, said) = check(&Rendered::of("lab"));
+    assert!(good, "{said}");
+    // With somebody to tell.
+    let with = |options: &str| {
+        let file =
+            format!("extends = \"mainframe\"\n[modules.alertmanager]\nenable = true\n{options}");
+        Rendered::with(&[("hosts/told.toml", &file)], "told")
+    };
+    let inside = with("image = \"alertmanager-bookworm\"\ntoken_files = false\n");
+    let (good, said) = check(&inside);
+    assert!(good, "{said}");
+    let text = inside.file("alertmanager/alertmanager.yml");
+    assert!(text.contains("secret-telegram_bot_token"), "{text}");
+    let beside = with("");
+    let text = beside.file("alertmanager/alertmanager.yml");
+    assert!(!text.contains("secret-"), "{text}");
+    // What the option is for; and the check can fail.
+    let version = run(Command::new(&amtool).arg("--version"));
+    if version.contains("version 0.25") {
+        let (good, said) = check(&beside);
+        assert!(!good && said.contains("bot_token_file"), "{said}");
     }
 }
 

@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 from starlette.testclient import TestClient
 
+# The folder is what goes into the image: no bytecode may be left in it.
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent.parent / "app"))
 
 from hermes_api.application import create  # noqa: E402
