@@ -15,7 +15,7 @@ use super::order::dependencies_first;
 use super::state::{Chosen, Clause, Failure, State, chain, install, meeting};
 use super::{Closure, ClosureError, Cut, Reason, Request};
 
-/// How often the search may go back before the first failure is final. Debian's own packages need it a few times at most.
+/// How often the search may go back before the first failure is final: it bounds what a hostile index costs.
 const MOST_RETREATS: usize = 500;
 
 /// A choice that may be revised: what was known before, and the other ways.
