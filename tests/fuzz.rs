@@ -456,6 +456,56 @@ fn locks() {
     run("lock", fuzz::lock, &corpus, 1, |_, _| {});
 }
 
+const PACKAGES: &str = include_str!("../src/pure/images/debian/tests/Packages");
+const IN_RELEASE: &str = include_str!("../src/pure/images/debian/tests/two.InRelease");
+
+#[test]
+fn deb_controls() {
+    let stanzas: Vec<&str> = PACKAGES.split_inclusive("\n\n").collect();
+    run(
+        "deb control",
+        fuzz::deb_control,
+        &corpus(&[], &stanzas),
+        1,
+        |_, _| {},
+    );
+}
+
+#[test]
+fn deb_indexes() {
+    run(
+        "deb index",
+        fuzz::deb_index,
+        &corpus(&[], &[PACKAGES]),
+        10,
+        |_, _| {},
+    );
+}
+
+/// However a release is changed: if a signature still counts, what is read is what was signed.
+#[test]
+fn deb_releases() {
+    let keys = "src/pure/images/debian/tests/archive.asc";
+    let corpus = corpus(
+        &[keys, "src/pure/images/debian/tests/keyring.gpg"],
+        &[IN_RELEASE],
+    );
+    run(
+        "deb release",
+        fuzz::deb_release,
+        &corpus,
+        2,
+        |bytes, said| {
+            let signed =
+                |text: &str| text.contains("Codename: tester") && text.contains("5feceb66ffc86f38");
+            assert!(
+                !said.starts_with("Release {") || signed(&String::from_utf8_lossy(bytes)),
+                "a release that nobody signed:\n{said}"
+            );
+        },
+    );
+}
+
 #[test]
 fn secrets() {
     let corpus = corpus(

@@ -111,6 +111,13 @@ pub enum ClosureError {
         suites: String,
         meant: Option<String>,
     },
+    #[error("there is no `{name}` for {arch}; there is {}", .there.join(", "))]
+    OtherArch {
+        name: String,
+        arch: Arch,
+        /// As in `libc6 2.36-9 for arm64`.
+        there: Vec<String>,
+    },
     #[error("`{request}` names no package: {error}")]
     Version {
         request: String,
@@ -174,3 +181,6 @@ pub enum ClosureError {
 pub fn resolve(index: &Index, request: &Request<'_>) -> Result<Closure, ClosureError> {
     solve::resolve(index, request)
 }
+
+#[cfg(test)]
+mod tests;

@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(lines, ["short", "long", "", "more"]);
         assert_eq!(stanzas[0].get("Depends"), Some("b,\n c"));
         assert_eq!(stanzas[0].get("Provides"), None);
-        assert_eq!(stanzas[1].line, 13);
+        assert_eq!(stanzas[1].line, 14);
         assert_eq!(stanzas[1].get("PACKAGE"), Some("z"));
         assert_eq!(parse(b""), Ok(Vec::new()));
     }

@@ -458,3 +458,174 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 pub(super) fn parse_sha256(hex: &str) -> Option<BlobDigest> {
     format!("sha256:{hex}").parse().ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn stanza(name: &str, version: &str, more: &str) -> String {
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nFilename: pool/x.deb\nSize: 7\nSHA256: {DIGEST}\n{more}\n"
+        )
+    }
+
+    fn index(suite: &str, text: &str) -> Index {
+        Index::parse(suite, text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn versions(found: &[Package<'_>]) -> String {
+        let all: Vec<_> = found
+            .iter()
+            .map(|one| format!("{} {} {}", one.name(), one.version(), one.suite()))
+            .collect();
+        all.join(", ")
+    }
+
+    #[test]
+    fn finds_packages_in_any_order_of_all_suites() {
+        let first = format!(
+            "\n{}{}{}",
+            stanza("zz", "1", ""),
+            stanza("aa", "9", ""),
+            stanza("aa", "10", "")
+        );
+        let second = format!(
+            "{} \n{}",
+            stanza("aa", "10", ""),
+            stanza("ab", "1", "").trim_end()
+        );
+        let index = Index::merge([index("one", &first), index("two", &second)]);
+        assert_eq!(index.len(), 5);
+        assert_eq!(
+            versions(&index.packages("aa").unwrap()),
+            "aa 10 one, aa 10 two, aa 9 one"
+        );
+        assert_eq!(versions(&index.packages("ab").unwrap()), "ab 1 two");
+        assert_eq!(versions(&index.packages("a").unwrap()), "");
+        assert_eq!(index.suites().collect::<Vec<_>>(), ["one", "two"]);
+    }
+
+    #[test]
+    fn finds_who_provides_a_name() {
+        let text = stanza(
+            "aa",
+            "1",
+            "Provides: mta (= 2),\n  mail-reader ,mta (= 3),\n\tnews:any\nSection: mta2\n",
+        ) + &stanza("bb", "1", "Provides: mta\n");
+        let index = index("one", &text);
+        assert_eq!(
+            versions(&index.providers("mta").unwrap()),
+            "aa 1 one, bb 1 one"
+        );
+        for name in ["mail-reader", "news"] {
+            assert_eq!(
+                versions(&index.providers(name).unwrap()),
+                "aa 1 one",
+                "{name}"
+            );
+        }
+        for name in ["", "aa", "mta2", "mail"] {
+            assert_eq!(versions(&index.providers(name).unwrap()), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn gives_pins() {
+        let text = stanza("aa", "1:2-3", "").replace("pool/x", "./pool/x%3a");
+        let pin = index("one", &text).packages("aa").unwrap()[0]
+            .pin()
+            .unwrap();
+        assert_eq!(
+            pin,
+            PackagePin {
+                name: "aa".to_owned(),
+                version: "1:2-3".to_owned(),
+                arch: "all".to_owned(),
+                suite: "one".to_owned(),
+                path: "pool/x%3a.deb".to_owned(),
+                size: 7,
+                digest: BlobDigest::of(""),
+            }
+        );
+    }
+
+    #[test]
+    fn refuses_pins_that_lead_astray() {
+        for (from, to) in [
+            ("pool/x.deb", "/pool/x.deb"),
+            ("pool/x.deb", "../x.deb"),
+            ("pool/x.deb", "pool/../../x.deb"),
+            ("pool/x.deb", "pool//x.deb"),
+            ("pool/x.deb", "pool/x.deb?y"),
+            ("pool/x.deb", "pool/x y.deb"),
+            ("pool/x.deb", "pool\\x.deb"),
+            ("pool/x.deb", "."),
+            ("pool/x.deb", ""),
+            ("Size: 7", "Size: -7"),
+            ("Size: 7", "Size: 0x7"),
+            ("Size: 7", "Size: 4294967297"),
+            ("Size: 7", "Size: 99999999999999999999"),
+            ("Size: 7", "Size:"),
+            ("SHA256: e3", "SHA256: E3"),
+            ("SHA256: e3", "SHA256: 3"),
+            ("SHA256", "SHA1"),
+        ] {
+            let text = format!("\n{}", stanza("aa", "1", "").replace(from, to));
+            let index = index("one", &text);
+            let error = index.packages("aa").unwrap()[0].pin().unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("the package index of one, line "),
+                "{to}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_indexes_that_are_malformed() {
+        let parse = |bytes: &[u8]| {
+            Index::parse("one", bytes.to_vec())
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            parse(b"Package: aa\n\nVersion: 1\n"),
+            "the package index of one, line 3: the field Package is missing"
+        );
+        assert_eq!(
+            parse(b"Package: aa\nVersion: \xff\n"),
+            "the package index of one, line 2: the text is not UTF-8"
+        );
+        let read = |text: &str| {
+            let index = index("one", text);
+            index.packages("aa").map(|_| ()).unwrap_err().to_string()
+        };
+        let good = stanza("zz", "1", "");
+        assert_eq!(
+            read(&format!("{good}{}", stanza("aa", "x", ""))),
+            "the package index of one, line 9: `x` is no version of a Debian package: it does not begin with a digit"
+        );
+        assert_eq!(
+            read(&format!("{good}{}", stanza("aa", "1", "Size: 8\n"))),
+            "the package index of one, line 14: the field Size stands twice in one stanza"
+        );
+        assert_eq!(
+            read(&format!("{good}{}", stanza("aa", "1", "nothing\n"))),
+            "the package index of one, line 14: `nothing` has no colon, so it is no field"
+        );
+        let text = format!("{good}{}", stanza("aa", "1", "Depends: a b\n"));
+        let index = index("one", &text);
+        assert_eq!(
+            index.packages("aa").unwrap()[0]
+                .relations("Depends")
+                .unwrap_err()
+                .to_string(),
+            "the package index of one, line 14, package aa: `a b` is no relation to a package: it does not begin with the name of a package"
+        );
+    }
+}

@@ -270,13 +270,87 @@ mod tests {
 
     #[test]
     fn reads_every_part() {
-        let field = "libc6:any(>=2.36)[amd64 arm64] <!nocheck> <stage1 !x>,\n a | b (<< 1:2-3) ,,";
-        let clauses = parse(field).unwrap();
-        let shown: Vec<_> = clauses
+        let field =
+            "libc6:any(>=2.36)[amd64 arm64] <!nocheck> <stage1 !x>,\n aa | bb (<< 1:2-3) ,,";
+        let shown: Vec<_> = parse(field)
+            .unwrap()
             .iter()
             .map(|clause| display_alternatives(clause))
             .collect();
-        assert_eq!(shown.len(), 0);
+        assert_eq!(
+            shown,
+            [
+                "libc6:any (>= 2.36) [amd64 arm64] <!nocheck> <stage1 !x>",
+                "aa | bb (<< 1:2-3)"
+            ]
+        );
+        assert_eq!(parse(" , "), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn refuses_what_is_no_relation() {
+        for bad in [
+            "a",
+            "Aa",
+            "aa bb",
+            "aa |",
+            "| aa",
+            "aa (1)",
+            "aa (>= )",
+            "aa (>= 1",
+            "aa (=> 1)",
+            "aa (>= 1) (<< 2)",
+            "aa [",
+            "aa []",
+            "aa [amd64",
+            "aa <>",
+            "aa <!>",
+            "aa [a/b]",
+            "aa:",
+            "aa:a:b",
+            "aa) (",
+            "aa/bb",
+            "${x}",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn holds_for_some_architectures_and_versions() {
+        let applies = |text: &str| Relation::parse(text).unwrap().applies_to("amd64");
+        for good in [
+            "aa",
+            "aa [amd64]",
+            "aa [arm64 amd64]",
+            "aa [!arm64]",
+            "aa [linux-any]",
+            "aa [any-amd64]",
+            "aa <!x>",
+            "aa <x> <!y>",
+        ] {
+            assert!(applies(good), "{good}");
+        }
+        for bad in [
+            "aa [arm64]",
+            "aa [!amd64]",
+            "aa [!arm64 !amd64]",
+            "aa <x>",
+            "aa <!x y>",
+        ] {
+            assert!(!applies(bad), "{bad}");
+        }
+        let accepted = |operator: &str| {
+            let text = format!("aa ({operator} 2)");
+            let relation = Relation::parse(&text).unwrap();
+            ["1", "2", "2-0", "3"]
+                .map(|version| relation.accepts(&Version::parse(version).unwrap()))
+        };
+        assert_eq!(accepted("<<"), [true, false, false, false]);
+        assert_eq!(accepted("<="), [true, true, true, false]);
+        assert_eq!(accepted("="), [false, true, true, false]);
+        assert_eq!(accepted(">="), [false, true, true, true]);
+        assert_eq!(accepted(">>"), [false, false, false, true]);
     }
 
     proptest! {

@@ -245,7 +245,11 @@ impl Release {
         component: &str,
         arch: &str,
     ) -> Result<Vec<IndexFile>, ReleaseError> {
-        if !self.components.iter().any(|known| known == component) {
+        // The security suites call theirs `updates/main`, and keep them in `main`.
+        let is_named = |known: &String| {
+            known == component || known.strip_prefix("updates/") == Some(component)
+        };
+        if !self.components.iter().any(is_named) {
             return Err(ReleaseError::NoComponent {
                 codename: self.codename.clone(),
                 component: component.to_owned(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::pure::text::did_you_mean;
 
 use super::super::control::is_package_name;
-use super::super::index::{Index, IndexError};
+use super::super::index::{Index, IndexError, Package};
 use super::super::relation::{Relation, display_alternatives};
 use super::super::version::Version;
 use super::candidates::{Candidate, Candidates};
@@ -15,7 +15,7 @@ use super::order::dependencies_first;
 use super::state::{Chosen, Clause, Failure, State, chain, install, meeting};
 use super::{Closure, ClosureError, Cut, Reason, Request};
 
-/// How often the search may go back before the first failure is final. Debian's own packages need it a few times at most.
+/// How often the search may go back before the first failure is final: it bounds what a hostile index costs.
 const MOST_RETREATS: usize = 500;
 
 /// A choice that may be revised: what was known before, and the other ways.
@@ -81,7 +81,7 @@ impl<'i> Search<'i, '_> {
                 });
             }
             let Some(name) = self.all.versions(name)?.first().map(|first| first.name()) else {
-                return Err(self.unknown(name));
+                return Err(self.unknown(name)?);
             };
             let version = version.map(str::to_owned);
             match all.get(name) {
@@ -105,15 +105,26 @@ impl<'i> Search<'i, '_> {
         Ok(all.into_iter().collect())
     }
 
-    fn unknown(&self, name: &str) -> ClosureError {
+    fn unknown(&self, name: &str) -> Result<ClosureError, IndexError> {
+        let others = self.all.index.packages(name)?;
+        if !others.is_empty() {
+            let show = |package: &Package<'_>| {
+                format!("{name} {} for {}", package.version(), package.arch())
+            };
+            return Ok(ClosureError::OtherArch {
+                name: name.to_owned(),
+                arch: self.request.arch,
+                there: others.iter().map(show).collect(),
+            });
+        }
         let mut suites: Vec<&str> = self.all.index.suites().collect();
         suites.dedup();
-        ClosureError::Unknown {
+        Ok(ClosureError::Unknown {
             name: name.to_owned(),
             arch: self.request.arch,
             suites: suites.join(", "),
             meant: did_you_mean(name, self.all.index.names()).map(str::to_owned),
-        }
+        })
     }
 
     /// One search from the beginning.
