@@ -520,6 +520,74 @@ fn secrets() {
     run("secrets", fuzz::secrets, &corpus, 1, no_plaintext);
 }
 
+/// The data of a package: folders, files, links of both kinds, a long name.
+fn data_of_deb() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let long = format!("./usr/share/{}/{}", "d".repeat(90), "f".repeat(90));
+    for (kind, path, link, content) in [
+        (tar::EntryType::Directory, "./usr/", "", ""),
+        (tar::EntryType::Regular, "./usr/bin/tool", "", "#!/bin/sh\n"),
+        (tar::EntryType::Regular, "./lib/x", "", "\x7fELF\x02\x01"),
+        (
+            tar::EntryType::Link,
+            "./usr/bin/other",
+            "./usr/bin/tool",
+            "",
+        ),
+        (tar::EntryType::Symlink, "./usr/lib/y", "../x", ""),
+        (tar::EntryType::Regular, &long, "", "long"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(content.len() as u64);
+        let added = match link {
+            "" => tar.append_data(&mut header, path, content.as_bytes()),
+            link => tar.append_link(&mut header, path, link),
+        };
+        added.expect("an entry");
+    }
+    tar.into_inner().expect("a tar")
+}
+
+#[test]
+fn debs() {
+    let members = |data: &[u8]| {
+        let mut deb = b"!<arch>\n".to_vec();
+        let control = b"Package: demo\nVersion: 1\nArchitecture: all\nInstalled-Size: 1\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(control.len() as u64);
+        let mut tar = tar::Builder::new(Vec::new());
+        let added = tar.append_data(&mut header, "control", control.as_slice());
+        added.expect("an entry");
+        let control = tar.into_inner().expect("a tar");
+        for (name, content) in [
+            ("debian-binary", b"2.0\n".as_slice()),
+            ("control.tar", &control),
+            ("data.tar", data),
+        ] {
+            deb.extend_from_slice(format!("{name:<48}{:<10}`\n", content.len()).as_bytes());
+            deb.extend_from_slice(content);
+        }
+        deb
+    };
+    let whole = members(&data_of_deb());
+    let said = fuzz::deb(&whole).expect("a good layer");
+    assert_eq!(said, "6 entries");
+    run("deb", fuzz::deb, &[whole], 3, |_, _| {});
+}
+
+#[test]
+fn data_of_debs() {
+    let data = data_of_deb();
+    let said = fuzz::deb_data(&data).expect("a good layer");
+    assert_eq!(said, "6 entries");
+    run("deb_data", fuzz::deb_data, &[data], 3, |_, _| {});
+}
+
 const PLANTED: &str = "correct-horse-battery";
 const PLANTED_FILE: &str = "version = 1\n\n[recipients]\n\n[secrets]\ntoken = \"correct-horse-battery\"\nother = '''\ncorrect-horse-battery\n'''\n";
 

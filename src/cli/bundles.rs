@@ -91,7 +91,7 @@ pub(crate) fn last_build(text: &str, global: &Global) -> Result<Found, CliError>
 }
 
 /// The digits of `sha256:1f3c…`, or of the digits alone if there are at least six.
-fn digest_prefix(text: &str) -> Option<&str> {
+pub(crate) fn digest_prefix(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("sha256:");
     let prefix = digits.unwrap_or(text);
     let hexadecimal = prefix

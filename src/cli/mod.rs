@@ -6,6 +6,7 @@ mod bundles;
 pub mod cmd;
 mod error;
 pub mod fuzz;
+mod images;
 mod layout;
 mod progress;
 mod report;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     folder: tempfile::TempDir,
 }
 
 impl Daemon {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // A socket's path has at most 107 bytes, so not below the target folder.
         let folder = tempfile::Builder::new().prefix("dk").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -45,7 +45,7 @@ impl Daemon {
         daemon
     }
 
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
@@ -54,7 +54,7 @@ impl Daemon {
     }
 
     /// Runs `docker` against this daemon.
-    pub fn docker(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
         Command::new("docker")
             .env("DOCKER_HOST", self.host())
             .args(arguments)
@@ -64,7 +64,7 @@ impl Daemon {
     }
 
     /// What `docker` prints; it must succeed.
-    pub fn ask(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         let output = self.docker(arguments);
         assert!(
             output.status.success(),
@@ -77,7 +77,7 @@ impl Daemon {
     }
 
     /// Asks again and again until what is printed satisfies, for at most a minute.
-    pub fn ask_until(&self, arguments: &[&str], satisfied: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn ask_until(&self, arguments: &[&str], satisfied: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let output = self.docker(arguments);

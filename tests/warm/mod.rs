@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 /// A store with all that the recipes of `host` are built from, and nothing that was built.
-pub fn packages(host: &str) -> PathBuf {
+pub(crate) fn packages(host: &str) -> PathBuf {
     static DONE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("packages-{host}"));
     let mut done = DONE.lock().unwrap();
@@ -29,7 +29,7 @@ pub fn packages(host: &str) -> PathBuf {
 }
 
 /// Makes a store at `to` that has the packages of the recipes of `host`.
-pub fn copy(host: &str, to: &Path) {
+pub(crate) fn copy(host: &str, to: &Path) {
     let from = packages(host);
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(status.unwrap().success());

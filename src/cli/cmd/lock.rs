@@ -6,17 +6,16 @@ use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::images::Images;
 use crate::cli::progress::Progress;
 use crate::cli::table::counted;
 use crate::cli::{Outcome, print, print_json, session, tell};
+use crate::edge::clock::WallClock;
 use crate::edge::{catalogue, lock_file};
 use crate::flow::operator::evaluate::Opened;
-use crate::flow::operator::lock::{self, Built, Finding, LockError, Packages, Request, Resolver};
-use crate::flow::operator::lock::{ResolveError, ToBuild};
-use crate::flow::progress::Silent;
-use crate::pure::config::image::{Debian, Image, Python};
-use crate::pure::name::{Arch, ImageName, ManifestDigest};
-use crate::pure::pins::{LOCK, PackagePin, WheelPin};
+use crate::flow::operator::lock::{self, Finding, LockError, Request, World};
+use crate::pure::name::ImageName;
+use crate::pure::pins::LOCK;
 
 const AFTER_HELP: &str = "\
 Without names: the images of the project, and those of the catalogue that its hosts use. What the lock has already, and what still fits, stays as it is:
@@ -70,11 +69,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         images,
         update: args.update,
     };
-    let resolver = connect(args);
     let locked = {
         let progress = Progress::start(global, "resolving images");
         let shipped = Opened::read(catalogue::with_lock()).pins;
-        let locked = lock::lock(&mut opened, &shipped, &request, &resolver, &Silent);
+        let parts = opened.clone();
+        let images = Images::open(&parts, global)?.offline(args.offline);
+        let http = Images::http()?;
+        let registry = images.registry(&http);
+        let world = World::new(images.workshop(&http, &progress), &registry, &WallClock);
+        let locked = lock::lock(&mut opened, &shipped, &request, &world, &progress);
         progress.finish();
         locked.map_err(|error| refused(error, &opened))?
     };
@@ -157,59 +160,5 @@ fn refused(error: LockError, opened: &Opened) -> CliError {
                 ),
             )
         }
-    }
-}
-
-/// The registries, indexes and builder that images are resolved against.
-fn connect(args: &Args) -> Unconnected {
-    Unconnected {
-        offline: args.offline,
-    }
-}
-
-/// No world at all: everything that is not known already fails.
-#[derive(Debug)]
-struct Unconnected {
-    offline: bool,
-}
-
-impl Unconnected {
-    fn fail<T>(&self, what: &str) -> Result<T, ResolveError> {
-        Err(if self.offline {
-            format!("{what} is not cached, and `--offline` forbids to ask").into()
-        } else {
-            format!("nobody can be asked for {what}").into()
-        })
-    }
-}
-
-impl Resolver for Unconnected {
-    fn registry(&self, repository: &str, tag: &str) -> Result<ManifestDigest, ResolveError> {
-        self.fail(&format!("{repository}:{tag}"))
-    }
-
-    fn debian(
-        &self,
-        _: &Image,
-        recipe: &Debian,
-        _: Arch,
-        _: &[PackagePin],
-    ) -> Result<Packages, ResolveError> {
-        self.fail(&format!("the index of {}", recipe.suites.join(", ")))
-    }
-
-    fn wheels(
-        &self,
-        _: &Image,
-        recipe: &Python,
-        _: &[u8],
-        _: Arch,
-        _: &[PackagePin],
-    ) -> Result<Vec<WheelPin>, ResolveError> {
-        self.fail(&recipe.requirements)
-    }
-
-    fn build(&self, wanted: &ToBuild<'_>) -> Result<Built, ResolveError> {
-        self.fail(&format!("what `{}` is made of", wanted.image.name))
     }
 }

@@ -5,11 +5,15 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod fetch;
 pub(crate) mod gc;
 pub(crate) mod graph;
+pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod lock;
 pub(crate) mod module;
+pub(crate) mod push_registry;
+pub(crate) mod sbom;
 pub(crate) mod schema;
 pub mod secret;
 pub(crate) mod show;
@@ -28,6 +32,10 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Lock(args) => lock::run(args, &cli.global),
         Command::Module(args) => module::run(args, &cli.global),
         Command::Schema(args) => schema::run(args, &cli.global),
+        Command::Fetch(args) => fetch::run(args, &cli.global),
+        Command::Image(args) => image::run(args, &cli.global),
+        Command::PushRegistry(args) => push_registry::run(args, &cli.global),
+        Command::Sbom(args) => sbom::run(args, &cli.global),
         Command::Build(args) => build::run(args, &cli.global),
         Command::Show(args) => show::run(args, &cli.global),
         Command::Diff(args) => diff::run(args, &cli.global),

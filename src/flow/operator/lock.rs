@@ -5,6 +5,7 @@
 
 mod resolve;
 mod state;
+mod world;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -17,10 +18,11 @@ use super::evaluate::Opened;
 use crate::flow::progress::Progress;
 use crate::pure::config::image::{Debian, Image, Python};
 use crate::pure::name::{Arch, BlobDigest, HostName, ImageName, ManifestDigest};
-use crate::pure::pins::{self, BuildPin, Changes, PackagePin, Pins, SuitePin, WheelPin};
+use crate::pure::pins::{self, Changes, PackagePin, Pins, SuitePin, WheelPin};
 use crate::pure::text::{Diagnostics, Severity, codes};
 
 pub use state::{State, state};
+pub use world::World;
 
 /// Why the world has no answer.
 pub type ResolveError = Box<dyn Error + Send + Sync>;
@@ -70,8 +72,8 @@ pub struct ToBuild<'a> {
     /// Those of the recipe itself.
     pub packages: &'a [PackagePin],
     pub wheels: &'a [WheelPin],
-    /// The image that this one continues.
-    pub base: Option<&'a BuildPin>,
+    /// As far as they are resolved: of the images that this one continues, and of the suites.
+    pub pins: &'a Pins,
 }
 
 /// What came out.

@@ -2,9 +2,11 @@
 //!
 //! It follows from the pins alone: the same image has the same document, whoever asks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::pure::name::{Arch, ImageName, ManifestDigest};
+use crate::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
 use crate::pure::oci::canonical::{self, CanonicalError};
 use crate::pure::pins::{PackagePin, Pins, WheelPin};
 
@@ -101,31 +103,81 @@ pub fn created(packages: &[PackagePin], pins: &Pins) -> String {
         .unwrap_or_else(|| EPOCH.to_owned())
 }
 
-/// The document's bytes, canonical.
+/// The document about an image, canonical.
 ///
 /// # Errors
 /// [`CanonicalError`], never in fact: there are texts alone in it.
 pub fn encode(subject: &Subject<'_>, created: &str) -> Result<Vec<u8>, CanonicalError> {
+    let name = format!("{}-{}", subject.image, subject.arch);
+    encode_all(&name, std::slice::from_ref(subject), created)
+}
+
+/// The document about several images, canonical: it describes each, and names a package that several have once.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_all(
+    name: &str,
+    subjects: &[Subject<'_>],
+    created: &str,
+) -> Result<Vec<u8>, CanonicalError> {
+    let mut packages = BTreeMap::new();
+    let mut relations = Vec::new();
+    let mut digests = String::new();
+    for subject in subjects {
+        let root = id("image", subject.image.as_str());
+        digests.push_str(&subject.digest.to_string());
+        relations.push(relation("SPDXRef-DOCUMENT", "DESCRIBES", &root));
+        for (part, described) in parts(subject) {
+            relations.push(relation(&root, "CONTAINS", &part));
+            packages.insert(part, described);
+        }
+        packages.insert(root.clone(), image(subject, &root));
+    }
+    canonical::to_vec(&json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": name,
+        // Unique, as section 6.5 wants it, and nowhere to be fetched.
+        "documentNamespace": format!("https://forge.invalid/spdx/{name}-{}", BlobDigest::of(&digests).hex()),
+        "creationInfo": {"created": created, "creators": ["Tool: forge"]},
+        "packages": packages.into_values().collect::<Vec<_>>(),
+        "relationships": relations,
+    }))
+}
+
+fn relation(from: &str, kind: &str, to: &str) -> Value {
+    json!({
+        "spdxElementId": from,
+        "relationshipType": kind,
+        "relatedSpdxElement": to,
+    })
+}
+
+fn image(subject: &Subject<'_>, root: &str) -> Value {
     let Subject {
         image,
         arch,
         digest,
-        packages,
-        wheels,
-    } = *subject;
-    let root = id("image", image.as_str());
+        ..
+    } = subject;
     let purl = format!("pkg:oci/{image}@sha256%3A{}?arch={arch}", digest.hex());
-    let mut all = vec![package(
-        &root,
+    let mut described = package(
+        root,
         image.as_str(),
         &digest.to_string(),
         None,
         &digest.hex(),
         &purl,
-    )];
-    all[0]["primaryPackagePurpose"] = json!("CONTAINER");
-    let mut parts = Vec::new();
-    for pin in packages {
+    );
+    described["primaryPackagePurpose"] = json!("CONTAINER");
+    described
+}
+
+/// What an image contains, each under an id that no other version of it has.
+fn parts(subject: &Subject<'_>) -> Vec<(String, Value)> {
+    let debs = subject.packages.iter().map(|pin| {
         let purl = format!(
             "pkg:deb/debian/{}@{}?arch={}&distro={}",
             escape(&pin.name),
@@ -133,51 +185,19 @@ pub fn encode(subject: &Subject<'_>, created: &str) -> Result<Vec<u8>, Canonical
             pin.arch,
             codename(&pin.suite)
         );
+        let part = id("deb", &format!("{}-{}", pin.name, pin.version));
         let file = pin.path.rsplit('/').next();
-        let part = id("deb", &pin.name);
-        all.push(package(
-            &part,
-            &pin.name,
-            &pin.version,
-            file,
-            &pin.digest.hex(),
-            &purl,
-        ));
-        parts.push(part);
-    }
-    for pin in wheels {
+        let digest = pin.digest.hex();
+        let described = package(&part, &pin.name, &pin.version, file, &digest, &purl);
+        (part, described)
+    });
+    let wheels = subject.wheels.iter().map(|pin| {
         let purl = format!("pkg:pypi/{}@{}", escape(&pin.name), escape(&pin.version));
-        let part = id("pypi", &pin.name);
+        let part = id("pypi", &format!("{}-{}", pin.name, pin.version));
         let file = Some(pin.file.as_str());
-        all.push(package(
-            &part,
-            &pin.name,
-            &pin.version,
-            file,
-            &pin.digest.hex(),
-            &purl,
-        ));
-        parts.push(part);
-    }
-    let relation = |from: &str, kind: &str, to: &str| {
-        json!({
-            "spdxElementId": from,
-            "relationshipType": kind,
-            "relatedSpdxElement": to,
-        })
-    };
-    let relations: Vec<Value> = std::iter::once(relation("SPDXRef-DOCUMENT", "DESCRIBES", &root))
-        .chain(parts.iter().map(|part| relation(&root, "CONTAINS", part)))
-        .collect();
-    canonical::to_vec(&json!({
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": format!("{image}-{arch}"),
-        // Unique, as section 6.5 wants it, and nowhere to be fetched.
-        "documentNamespace": format!("https://forge.invalid/spdx/{image}-{arch}-{}", digest.hex()),
-        "creationInfo": {"created": created, "creators": ["Tool: forge"]},
-        "packages": all,
-        "relationships": relations,
-    }))
+        let digest = pin.digest.hex();
+        let described = package(&part, &pin.name, &pin.version, file, &digest, &purl);
+        (part, described)
+    });
+    debs.chain(wheels).collect()
 }

@@ -59,6 +59,9 @@ pub enum Kind {
     Other(String),
 }
 
+/// Everything in an image, by path.
+pub type Files = BTreeMap<ImagePath, Found>;
+
 /// Every file of an image as a container sees it: later layers hide earlier ones, whiteouts remove (OCI image specification,
 /// "Whiteouts").
 ///
@@ -67,7 +70,7 @@ pub enum Kind {
 pub fn files(
     store: &dyn Store,
     image: &Image,
-) -> Result<BTreeMap<ImagePath, Found>, ContentsError> {
+) -> Result<Files, ContentsError> {
     let mut all = BTreeMap::new();
     for layer in &image.layers {
         let digest = layer.link.digest;

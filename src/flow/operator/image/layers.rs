@@ -164,16 +164,19 @@ struct Work<'a> {
     workers: usize,
 }
 
+/// Packages by their places.
+type ByPlace<T> = Vec<(usize, T)>;
+
 /// What one worker did; its layers are not in the store yet.
 struct Shift<'a> {
     writer: Box<dyn Writing + 'a>,
-    made: Vec<(usize, Known)>,
-    failed: Vec<(usize, LayersError)>,
+    made: ByPlace<Known>,
+    failed: ByPlace<LayersError>,
 }
 
 impl<'a> Work<'a> {
     /// What was made, all of it in the store, and the first error.
-    fn run(&self) -> Result<(Vec<(usize, Known)>, Option<LayersError>), LayersError> {
+    fn run(&self) -> Result<(ByPlace<Known>, Option<LayersError>), LayersError> {
         let shifts: Vec<Result<Shift<'a>, LayersError>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.workers)
                 .map(|_| scope.spawn(|| self.shift()))

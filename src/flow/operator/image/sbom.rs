@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::build::BuildError;
+use super::build::{BuildError, locked};
 use crate::edge::store::{Store, Writing};
+use crate::pure::config::project::Project;
+use crate::pure::images::inputs;
 use crate::pure::images::manifest::{EMPTY, referrer};
-use crate::pure::images::sbom::{Subject, created, encode};
-use crate::pure::name::{Arch, ImageName, ManifestDigest};
+use crate::pure::images::sbom::{Subject, created, encode, encode_all};
+use crate::pure::name::{Arch, ImageName};
 use crate::pure::oci::manifest::parse_manifest;
 use crate::pure::oci::{Link, RefName, media};
-use crate::pure::pins::{PackagePin, Pin, Pins, WheelPin};
+use crate::pure::pins::{PackagePin, Pins, WheelPin};
+use crate::pure::system::System;
 
 /// A document with the artifact that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,45 +99,46 @@ pub(super) fn parts_of(
     )
 }
 
-/// The document about an image that is pinned, from its pin alone: no store is needed. `chain` are the images that it is built of, its
-/// base's base first and itself last.
-///
-/// Of an image of a registry nothing is known but its name and digest, and the document says that.
+/// The document about all images of a host, from their pins alone. Of an image of a registry nothing is known but its name and digest,
+/// and the document says that.
 ///
 /// # Errors
-/// [`BuildError::NotLocked`].
-pub fn of_pin(
+/// [`BuildError::NotLocked`], [`BuildError::Inputs`].
+pub fn of_host(
+    project: &Project,
     pins: &Pins,
-    chain: &[&ImageName],
+    system: &System,
     arch: Arch,
-) -> Result<Option<Vec<u8>>, BuildError> {
-    let Some(image) = chain.last() else {
-        return Ok(None);
-    };
-    let not_locked = || BuildError::NotLocked {
-        image: (*image).clone(),
-        arch,
-    };
-    let digest: ManifestDigest = match pins.all.get(*image) {
-        Some(Pin::Registry(pin)) => pin.digest,
-        Some(Pin::Recipe(pin)) => pin.builds.get(&arch).ok_or_else(not_locked)?.digest,
-        None => return Err(not_locked()),
-    };
-    let builds: Vec<_> = chain
+) -> Result<Vec<u8>, BuildError> {
+    let mut described = Vec::new();
+    for (name, image) in &system.images {
+        let is_recipe = project
+            .images
+            .get(name)
+            .is_some_and(|image| image.recipe().is_some());
+        let mut builds = Vec::new();
+        if is_recipe {
+            for (part, _) in inputs::chain(project, name)? {
+                let build = locked(pins, &part.name, arch)?;
+                builds.push((build.packages.as_slice(), build.wheels.as_slice()));
+            }
+        }
+        described.push((name, image.digest, parts_of(&builds)));
+    }
+    let subjects: Vec<Subject<'_>> = described
         .iter()
-        .filter_map(|name| match pins.all.get(*name)? {
-            Pin::Recipe(pin) => pin.builds.get(&arch),
-            Pin::Registry(_) => None,
+        .map(|(image, digest, (packages, wheels))| Subject {
+            image,
+            arch,
+            digest: *digest,
+            packages,
+            wheels,
         })
-        .map(|build| (build.packages.as_slice(), build.wheels.as_slice()))
         .collect();
-    let (packages, wheels) = parts_of(&builds);
-    let subject = Subject {
-        image,
-        arch,
-        digest,
-        packages: &packages,
-        wheels: &wheels,
-    };
-    Ok(Some(encode(&subject, &created(&packages, pins))?))
+    let all: Vec<PackagePin> = described
+        .iter()
+        .flat_map(|(_, _, (packages, _))| packages.clone())
+        .collect();
+    let created = created(&all, pins);
+    Ok(encode_all(system.host.name.as_str(), &subjects, &created)?)
 }

@@ -44,9 +44,13 @@ pub enum EnsureError {
         image: ImageName,
         source: TargetError,
     },
-    #[error("{image} has wheels, and neither `{LIBC}` nor a version of Python that they could be for")]
+    #[error(
+        "{image} has wheels, and neither `{LIBC}` nor a version of Python that they could be for"
+    )]
     NoInterpreter { image: ImageName },
-    #[error("{missing} is not in the store, and nothing is fetched with --offline: run `forge fetch`")]
+    #[error(
+        "{missing} is not in the store, and nothing is fetched with --offline: run `forge fetch`"
+    )]
     Offline { missing: String },
     #[error("`{0}` is no name that the store could keep the sources under")]
     Name(String),
@@ -87,7 +91,9 @@ pub fn ensure(
     wanted: Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<(), EnsureError> {
-    let packages = missing(&wanted.build.packages, |pin| store.has(pin.digest, pin.size))?;
+    let packages = missing(&wanted.build.packages, |pin| {
+        store.has(pin.digest, pin.size)
+    })?;
     let wheels = missing(&wanted.build.wheels, |pin| store.has(pin.digest, pin.size))?;
     if from.offline {
         let package = packages.first().map(|pin| file_name(pin).to_owned());
@@ -131,8 +137,8 @@ fn fetch_packages(
     packages: &[&PackagePin],
     progress: &dyn Progress,
 ) -> Result<(), EnsureError> {
-    let debian = Debian::of_machine(from.sources.debian.clone(), from.root)
-        .map_err(SourceError::from)?;
+    let debian =
+        Debian::of_machine(from.sources.debian.clone(), from.root).map_err(SourceError::from)?;
     let mut downloads = Vec::new();
     for pin in packages {
         let date = wanted.suites.get(&pin.suite);
@@ -154,7 +160,15 @@ fn fetch_packages(
 
 /// What no place has is gone; what some place did not say may be there.
 fn gone(error: HttpError, image: &ImageName) -> EnsureError {
-    let is_absent = |error: &HttpError| matches!(error, HttpError::Status { status: 404 | 410, .. });
+    let is_absent = |error: &HttpError| {
+        matches!(
+            error,
+            HttpError::Status {
+                status: 404 | 410,
+                ..
+            }
+        )
+    };
     match error {
         HttpError::Nowhere { what, tried } if tried.iter().all(is_absent) => SourceError::Gone {
             package: what,

@@ -220,16 +220,13 @@ impl Run<'_> {
             }
             None => Vec::new(),
         };
-        let base = chain
-            .first()
-            .and_then(|base| self.pins.all.get(&base.name)?.builds().get(&arch));
         let built = self.resolver.build(&ToBuild {
             opened: self.opened,
             image,
             arch,
             packages: &found.packages,
             wheels: &wheels,
-            base,
+            pins: &self.pins,
         })?;
         Ok(BuildPin {
             digest: built.digest,

@@ -93,10 +93,12 @@ impl Resolver for World {
 
     fn build(&self, wanted: &ToBuild<'_>) -> Result<Built, ResolveError> {
         self.ask(format!("build {} {}", wanted.image.name, wanted.arch))?;
-        let mut layers = wanted
-            .base
-            .map(|base| base.layers.clone())
-            .unwrap_or_default();
+        let recipe = wanted.image.recipe().unwrap();
+        let base = recipe.base.as_ref().and_then(|(base, _)| {
+            let pin = wanted.pins.all.get(base)?;
+            pin.builds().get(&wanted.arch)
+        });
+        let mut layers = base.map(|base| base.layers.clone()).unwrap_or_default();
         layers.extend(wanted.packages.iter().map(|package| package.digest));
         layers.extend(wanted.wheels.iter().map(|wheel| wheel.digest));
         Ok(Built {

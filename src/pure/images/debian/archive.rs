@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
-use liblzma::stream::Stream;
+use liblzma::stream::{IGNORE_CHECK, Stream};
 
 /// Why bytes are no `.deb`, or none that is read.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +156,8 @@ fn decoder<'a>(
 ) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match name.rsplit('.').next() {
         Some("xz") => {
-            let stream = Stream::new_stream_decoder(memory, 0)?;
+            // A package is known by its digest; another sum over what comes out costs a tenth of the time.
+            let stream = Stream::new_stream_decoder(memory, IGNORE_CHECK)?;
             Box::new(XzDecoder::new_stream(packed, stream))
         }
         Some("gz") => Box::new(GzDecoder::new(packed)),

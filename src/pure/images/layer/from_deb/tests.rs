@@ -1,7 +1,4 @@
-use std::collections::BTreeSet;
 use std::io::Cursor;
-use std::path::Path;
-use std::process::Command;
 
 use super::{DebError, DebFault, Found, Options, Unpacked, from_deb, pruned};
 use crate::pure::images::layer::testing::{
@@ -308,7 +305,7 @@ fn a_bomb_is_refused() {
         // One large file; nothing but padding after the end.
         for data in [tar(&[file("./zeros", &zeros)]), zeros.clone()] {
             let deb = deb_of(ending, CONTROL, &data);
-            assert!(deb.len() < 200_000);
+            assert!(deb.len() < 500_000);
             let error = unpack_with(&deb, &[], &mut Cursor::default()).unwrap_err();
             assert!(
                 matches!(error.why, DebFault::TooLarge { said: 10_240, .. }),
@@ -436,75 +433,4 @@ fn pruning_leaves_no_empty_folder_and_no_link_to_nothing() {
             "keep/link2 = keep/link",
         ]
     );
-}
-
-/// What Debian's own tool makes of a folder.
-#[test]
-fn packages_of_dpkg_are_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    let write = |at: &str, text: &str| {
-        let at = root.join(at);
-        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-        std::fs::write(at, text).unwrap();
-    };
-    write(
-        "DEBIAN/control",
-        &format!("{CONTROL}Maintainer: A <a@example.com>\n"),
-    );
-    write("DEBIAN/postinst", "#!/bin/sh\nexit 1\n");
-    write("lib/demo/a", "a");
-    write(
-        &format!("usr/share/{}/{}", "x".repeat(150), "y".repeat(150)),
-        "long",
-    );
-    std::fs::hard_link(root.join("lib/demo/a"), root.join("lib/demo/b")).unwrap();
-    std::os::unix::fs::symlink("a", root.join("lib/demo/c")).unwrap();
-    let chmod = Command::new("chmod")
-        .args(["-R", "u=rwX,go=rX"])
-        .arg(&root)
-        .status();
-    assert!(chmod.unwrap().success());
-    let postinst = root.join("DEBIAN/postinst");
-    assert!(
-        Command::new("chmod")
-            .arg("755")
-            .arg(postinst)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let build = |packing: &str, to: &Path| {
-        Command::new("dpkg-deb")
-            .args(["--root-owner-group", &format!("-Z{packing}"), "--build"])
-            .args([&root, to])
-            .output()
-    };
-    let mut layers = BTreeSet::new();
-    for packing in ["none", "gzip", "xz", "zstd"] {
-        let to = folder.path().join(packing);
-        let Ok(output) = build(packing, &to) else {
-            // Not on this machine; the others of these tests need no tool.
-            return;
-        };
-        assert!(output.status.success(), "{output:?}");
-        let deb = std::fs::read(to).unwrap();
-        let mut spool = Cursor::default();
-        let unpacked = unpack_with(&deb, &[], &mut spool).unwrap();
-        let lines = shown(&unpacked, &spool);
-        for line in [
-            "644 0:0 usr/lib/demo/a: a",
-            "644 0:0 usr/lib/demo/b = usr/lib/demo/a",
-            "777 0:0 usr/lib/demo/c -> a",
-        ] {
-            assert!(
-                lines.iter().any(|found| found == line),
-                "{lines:?} lack {line}"
-            );
-        }
-        let mut layer = Vec::new();
-        unpacked.tree.write(&mut spool, &mut layer).unwrap();
-        layers.insert(layer);
-    }
-    assert_eq!(layers.len(), 1);
 }
