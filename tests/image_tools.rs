@@ -233,7 +233,9 @@ fn skopeo_inspects_and_copies_it_unchanged() {
     assert_eq!(config["history"][1]["created_by"], "forge: base 1.0");
 
     let copy = ["copy", "--quiet", "--insecure-policy", "oci:out:app"];
-    skopeo(&[copy.as_slice(), &["oci:copied:app"]].concat());
+    // Without this it would compress the layers.
+    let exact = ["--preserve-digests", "oci:copied:app"];
+    skopeo(&[copy.as_slice(), &exact].concat());
     let manifest = skopeo(&["inspect", "--raw", "oci:copied:app"]);
     assert_eq!(ManifestDigest::of(manifest), built.digest);
     // What `docker load` reads.

@@ -11,7 +11,7 @@ use crate::pure::images::accounts::AccountError;
 use crate::pure::images::elf::Missing;
 use crate::pure::images::inputs::{self, InputsError};
 use crate::pure::images::layer::{LayerError, PathError};
-use crate::pure::images::manifest::Layer;
+use crate::pure::images::manifest::{self, Layer};
 use crate::pure::images::own_files::OwnError;
 use crate::pure::images::plan::PlanError;
 use crate::pure::images::rules::{PatternError, Rules, RulesError};
@@ -20,7 +20,7 @@ use crate::pure::images::shared::AbsorbError;
 use crate::pure::name::{Arch, BlobDigest, DigestError, ImageName, ManifestDigest};
 use crate::pure::oci::canonical::CanonicalError;
 use crate::pure::oci::manifest::parse_manifest;
-use crate::pure::oci::{Link, ManifestError, RefName, media};
+use crate::pure::oci::{Link, ManifestError, RefName};
 use crate::pure::pins::{BuildPin, Pin, Pins};
 
 /// Why an image is not there.
@@ -287,12 +287,7 @@ fn found(
             return Ok(None);
         }
     }
-    let link = Link {
-        media_type: media::MANIFEST.to_owned(),
-        digest: digest.blob(),
-        size,
-        artifact_type: None,
-    };
+    let link = manifest::link(digest, size);
     Ok(Some((link, config, layers)))
 }
 
