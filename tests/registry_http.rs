@@ -1,5 +1,10 @@
 //! Fetching files over HTTP: whatever a server does, the store gets the bytes that were asked for or none.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod registry_support;
 
@@ -419,13 +424,21 @@ fn a_proxy_is_asked_in_its_own_words() {
             .unwrap(),
         b"by proxy"
     );
-    let asked = &proxy.asked()[0];
-    assert_eq!(asked.path, "http://mirror.example/pool/x.deb?a=b");
-    assert_eq!(asked.header("host"), Some("mirror.example"));
-    assert_eq!(
-        asked.header("proxy-authorization"),
-        Some("Basic bWU6cGFzcw==")
-    );
+    // The same connection again, and another host.
+    for (url, host) in [
+        ("http://mirror.example/pool/x.deb?a=b", "mirror.example"),
+        ("http://mirror.example/", "mirror.example"),
+        ("http://other.example:8080/y", "other.example:8080"),
+    ] {
+        assert_eq!(http.get(url, &[], 100).unwrap(), b"by proxy");
+        let asked = proxy.asked().pop().unwrap();
+        assert_eq!(asked.path, url);
+        assert_eq!(asked.header("host"), Some(host));
+        let credentials = asked.header("proxy-authorization");
+        assert_eq!(credentials, Some("Basic bWU6cGFzcw=="));
+        assert_eq!(asked.header("authorization"), None);
+    }
+    assert_eq!(proxy.asked().pop().unwrap().connection, 1);
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("postgres", "postgresql"),
     tool("skopeo", "skopeo"),
     tool("umoci", "umoci"),
+    tool("docker-registry", "docker-registry"),
+    tool("htpasswd", "apache2-utils"),
+    tool("openssl", "openssl"),
     tool("age", "age"),
     tool("shellcheck", "shellcheck"),
 ];
