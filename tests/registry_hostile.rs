@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forge::cli::fuzz;
 use forge::edge::registry::{
     Credential, Credentials, DockerCredentials, FixedCredentials, Registry, RegistryError,
 };
@@ -22,8 +23,11 @@ use forge::pure::config::sources::RegistrySource;
 use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
 use forge::pure::oci::{Link, Repository, media};
 
-use registry_support::server::{Asked, Reply, Server};
+use registry_support::server::{Asked, Handler, Reply, Server};
 use registry_support::{assert_clean, http, noise};
+
+/// A part of the message, and what the server does with the right bytes.
+type Lie = (&'static str, fn(&[u8]) -> Reply);
 
 const SIZE: usize = 200_000;
 
@@ -174,7 +178,7 @@ fn a_layer_that_is_cut_is_resumed() {
 #[test]
 fn layers_that_are_not_what_was_asked_for_are_refused() {
     let image = image();
-    let lies: [(&str, fn(&[u8]) -> Reply); 8] = [
+    let lies: [Lie; 8] = [
         ("their digest is", |bytes| {
             let mut bytes = bytes.to_vec();
             bytes[0] ^= 1;
@@ -577,7 +581,7 @@ fn mirrors_are_asked_first_and_believed_in_nothing() {
     let image = image();
     let served = image.clone();
     let origin = Server::start(move |asked, _| served.answer(asked));
-    let mirrors: [Box<dyn Fn(&Asked, usize) -> Reply + Send + Sync>; 4] = [
+    let mirrors: [Box<Handler>; 4] = [
         Box::new(|_, _| Reply::new(404, "")),
         Box::new(|_, _| Reply::new(502, "")),
         Box::new(|_, _| Reply::ok("something else")),
@@ -746,4 +750,51 @@ fn credentials_in_another_process() {
     );
     std::fs::write(&file, "nonsense").unwrap();
     assert!(shown("a.example").contains("config.json"));
+}
+
+type Target = fn(&[u8]) -> Result<String, String>;
+
+/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+fn next(state: &mut u64) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    usize::try_from(z >> 33).unwrap()
+}
+
+#[test]
+fn whatever_a_registry_says_is_judged() {
+    let image = image();
+    let manifest = image.answers["/v2/app/manifests/1"].1.clone();
+    let seeds: [(Target, Vec<u8>); 5] = [
+        (fuzz::reference, format!("registry.example:5000/a/b__c:1.2@{}", image.digest).into_bytes()),
+        (fuzz::reference, b"[::1]:5000/library/postgres".to_vec()),
+        (fuzz::registry_answer, manifest),
+        (fuzz::registry_answer, br#"{"errors":[{"code":"DENIED","message":"\u001b[0m","detail":{}}]}"#.to_vec()),
+        (fuzz::registry_answer, br#"Basic realm="x", Bearer realm="https://a.example/t",service="s\"",scope="repository:a:pull""#.to_vec()),
+    ];
+    let mut state = 7;
+    for (target, seed) in &seeds {
+        target(seed).unwrap();
+        for _ in 0..20_000 {
+            let mut bytes = seed.clone();
+            for _ in 0..=next(&mut state) % 4 {
+                let at = next(&mut state) % bytes.len().max(1);
+                match next(&mut state) % 4 {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(
+                        at.min(bytes.len()),
+                        u8::try_from(next(&mut state) % 256).unwrap(),
+                    ),
+                    2 if !bytes.is_empty() => {
+                        bytes[at] = b"/:@.\"{}[],=\0\xff"[next(&mut state) % 13]
+                    }
+                    _ if !bytes.is_empty() => drop(bytes.remove(at)),
+                    _ => {}
+                }
+            }
+            target(&bytes).unwrap();
+        }
+    }
 }

@@ -99,7 +99,7 @@ impl Reply {
     }
 }
 
-type Handler = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
+pub(crate) type Handler = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
 
 /// The server; it ends with the test's process.
 pub(crate) struct Server {

@@ -19,9 +19,9 @@ const IDLE: usize = 32;
 /// To find the host, connect and agree on keys.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Without a single byte.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 /// From the end of a request to the answer: a registry that takes a large blob hashes it first.
-const ANSWER: Duration = Duration::from_secs(300);
+pub(super) const ANSWER: Duration = Duration::from_secs(300);
 
 /// A pool of connections for each proxy, and one without.
 #[derive(Debug)]
@@ -168,7 +168,6 @@ impl Agents {
             .max_idle_connections_per_host(IDLE)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(STALL))
             .timeout_per_write(Some(STALL))
             .timeout_recv_response(Some(ANSWER))
             .build();

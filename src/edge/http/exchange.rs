@@ -10,7 +10,7 @@ use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ureq::{AsSendBody, Body, RequestExt, SendBody};
 use url::Url;
 
-use super::agents::bare;
+use super::agents::{ANSWER, STALL, bare};
 use super::{Clock, Http, HttpError};
 
 /// How often something is tried.
@@ -299,9 +299,15 @@ fn run(
     request: http::Request<impl AsSendBody>,
     limit: Duration,
 ) -> Result<http::Response<Body>, ureq::Error> {
+    // A registry that has taken a large blob may hash it before it answers.
+    let silence = match *request.method() {
+        Method::GET | Method::HEAD => STALL,
+        _ => ANSWER,
+    };
     request
         .with_agent(agent)
         .configure()
+        .timeout_per_read(Some(silence))
         .timeout_send_body(Some(limit))
         .timeout_recv_body(Some(limit))
         .run()
