@@ -1,5 +1,10 @@
 //! Pulling from registries and pushing to them: a real one, and one that does whatever is wrong.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod registry_support;
 
@@ -9,10 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
-use forge::edge::registry::{
-    Compression, Credential, Credentials, DockerCredentials, FixedCredentials, Registry,
-    RegistryError,
-};
+use forge::edge::registry::{Compression, Credential, FixedCredentials, Registry, RegistryError};
 use forge::edge::store::{
     MemoryStore, RefChange, Store, Trust, find_bundle, open_bundle, put_bundle,
 };
@@ -187,7 +189,7 @@ fn of_an_index_our_platform_comes() {
         );
         keep(&store, &link);
         assert_eq!(
-            store.read(digest.blob()).unwrap(),
+            (&store as &dyn Store).read(digest.blob()).unwrap(),
             raw(&real.host, "multi:all")
         );
     }
@@ -454,7 +456,7 @@ fn a_bundle_goes_and_comes_with_the_same_digest() {
     for (path, present) in [("alone", Vec::new()), ("embedded", vec![image])] {
         let name = "shop/web".parse().unwrap();
         put_bundle(&here, &sealed, &present, &name, Trust::Size).unwrap();
-        let root = here.refs().unwrap()[&name].clone();
+        let root = (&here as &dyn Store).refs().unwrap()[&name].clone();
         let repository = repository(&real.host, path);
         let tags = ["web".to_owned()];
         let mut packed = what(&repository, &root, &tags);

@@ -1,5 +1,10 @@
 //! Fetching files over HTTP: whatever a server does, the store gets the bytes that were asked for or none.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod registry_support;
 
@@ -11,8 +16,12 @@ use forge::edge::http::{Download, Http, HttpError, HttpOptions, ProxyRule};
 use forge::edge::store::{MemoryStore, Store, Trust};
 use forge::pure::name::BlobDigest;
 
+use registry_support::real::succeed;
 use registry_support::server::{Asked, Reply, Server};
 use registry_support::{assert_clean, http, noise};
+
+/// A part of the message, and what the server does with the right bytes.
+type Lie = (&'static str, fn(&[u8]) -> Reply);
 
 const SIZE: usize = 300_000;
 
@@ -110,7 +119,7 @@ fn a_server_that_ignores_the_range_is_read_from_the_beginning() {
 #[test]
 fn what_changes_meanwhile_or_sends_another_range_is_no_place() {
     let bytes = noise(SIZE);
-    let wrong: [(&str, fn(&[u8]) -> Reply); 4] = [
+    let wrong: [Lie; 4] = [
         ("it changed while", |bytes| {
             Reply::ok(bytes).with("ETag", "\"two\"")
         }),
@@ -136,7 +145,7 @@ fn what_changes_meanwhile_or_sends_another_range_is_no_place() {
 #[test]
 fn lies_are_found_and_the_next_place_is_asked() {
     let bytes = noise(SIZE);
-    let lies: [(&str, fn(&[u8]) -> Reply); 7] = [
+    let lies: [Lie; 7] = [
         ("their digest is", |bytes| {
             let mut bytes = bytes.to_vec();
             bytes[SIZE / 2] ^= 1;
@@ -419,13 +428,21 @@ fn a_proxy_is_asked_in_its_own_words() {
             .unwrap(),
         b"by proxy"
     );
-    let asked = &proxy.asked()[0];
-    assert_eq!(asked.path, "http://mirror.example/pool/x.deb?a=b");
-    assert_eq!(asked.header("host"), Some("mirror.example"));
-    assert_eq!(
-        asked.header("proxy-authorization"),
-        Some("Basic bWU6cGFzcw==")
-    );
+    // The same connection again, and another host.
+    for (url, host) in [
+        ("http://mirror.example/pool/x.deb?a=b", "mirror.example"),
+        ("http://mirror.example/", "mirror.example"),
+        ("http://other.example:8080/y", "other.example:8080"),
+    ] {
+        assert_eq!(http.get(url, &[], 100).unwrap(), b"by proxy");
+        let asked = proxy.asked().pop().unwrap();
+        assert_eq!(asked.path, url);
+        assert_eq!(asked.header("host"), Some(host));
+        let credentials = asked.header("proxy-authorization");
+        assert_eq!(credentials, Some("Basic bWU6cGFzcw=="));
+        assert_eq!(asked.header("authorization"), None);
+    }
+    assert_eq!(proxy.asked().pop().unwrap().connection, 1);
 }
 
 #[test]
@@ -520,4 +537,63 @@ fn the_first_failure_is_told_and_what_was_complete_is_kept() {
         assert!((20..=25).contains(&there), "{there}");
         assert!(server.asked().len() <= 26);
     }
+}
+
+#[test]
+fn a_server_must_show_a_certificate_that_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let wanted = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext basicConstraints=critical,CA:FALSE \
+                  -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem";
+    succeed(
+        at,
+        "openssl",
+        &wanted
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>(),
+    );
+    std::fs::write(at.join("x"), "by TLS").unwrap();
+    // A port that was free a moment ago.
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let mut server = std::process::Command::new("openssl")
+        .args([
+            "s_server", "-WWW", "-quiet", "-key", "key.pem", "-cert", "cert.pem", "-accept",
+        ])
+        .arg(format!("127.0.0.1:{port}"))
+        .current_dir(at)
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = format!("https://127.0.0.1:{port}/x");
+    let client = |extra_roots| {
+        let direct = ProxyRule {
+            scheme: None,
+            host: None,
+            proxy: None,
+        };
+        let options = HttpOptions {
+            extra_roots,
+            proxies: vec![direct],
+            ..HttpOptions::default()
+        };
+        Http::with(options).unwrap()
+    };
+    // It may not listen yet: the client's patience is long enough for that.
+    let trusting = client(vec![at.join("cert.pem")]).get(&url, &[], 100);
+    let begin = std::time::Instant::now();
+    let strict = client(Vec::new()).get(&url, &[], 100);
+    let took = begin.elapsed();
+    let _ = server.kill();
+    let _ = server.wait();
+    assert_eq!(trusting.unwrap(), b"by TLS");
+    let error = strict.unwrap_err().to_string();
+    assert!(
+        error.contains("certificate") && error.contains("SSL_CERT_FILE"),
+        "{error}"
+    );
+    assert!(took < Duration::from_secs(3), "it cannot pass: {took:?}");
 }

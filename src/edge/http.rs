@@ -7,6 +7,7 @@
 //!
 //! Why not asynchronous: what is fetched is a list of files by a handful of threads; hashing and the disk are blocking anyway.
 
+mod absolute;
 mod agents;
 mod clock;
 mod exchange;

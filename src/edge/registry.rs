@@ -19,8 +19,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use auth::challenges;
 pub use credentials::{Credential, Credentials, DockerCredentials, FixedCredentials};
 pub use error::RegistryError;
+pub(crate) use error::error_words;
 pub use pull::Received;
 pub use push::{Compression, Pushed};
 

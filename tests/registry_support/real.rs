@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Runs a tool with nothing of the user's settings; says what to install if it is not there.
-pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     let result = Command::new(program)
         .args(arguments)
         .current_dir(folder)
@@ -25,7 +25,7 @@ pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
 }
 
 /// Runs a tool that must succeed, and gives what it printed.
-pub fn succeed(folder: &Path, program: &str, arguments: &[&str]) -> String {
+pub(crate) fn succeed(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let output = run(folder, program, arguments);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -37,7 +37,7 @@ pub fn succeed(folder: &Path, program: &str, arguments: &[&str]) -> String {
 }
 
 /// How somebody is recognised.
-pub enum Auth {
+pub(crate) enum Auth {
     Anonymous,
     /// With `htpasswd`.
     Basic {
@@ -52,9 +52,9 @@ pub enum Auth {
 }
 
 /// A registry; it ends when this is dropped.
-pub struct RealRegistry {
-    pub host: String,
-    pub folder: TempDir,
+pub(crate) struct RealRegistry {
+    pub(crate) host: String,
+    pub(crate) folder: TempDir,
     child: Child,
 }
 
@@ -66,7 +66,7 @@ impl Drop for RealRegistry {
 }
 
 impl RealRegistry {
-    pub fn start(auth: &Auth) -> Self {
+    pub(crate) fn start(auth: &Auth) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         let auth = match auth {
@@ -127,7 +127,7 @@ impl RealRegistry {
 }
 
 /// An OCI layout with an image of this architecture, made by `umoci`; gives its path.
-pub fn make_image(folder: &Path, name: &str, arch: &str, content: &[u8]) -> PathBuf {
+pub(crate) fn make_image(folder: &Path, name: &str, arch: &str, content: &[u8]) -> PathBuf {
     let layout = folder.join(name);
     let path = layout.display().to_string();
     let image = format!("{path}:latest");
@@ -158,7 +158,7 @@ pub fn make_image(folder: &Path, name: &str, arch: &str, content: &[u8]) -> Path
 }
 
 /// Copies an image from a layout to a registry, with these arguments.
-pub fn copy_to(folder: &Path, layout: &Path, to: &str, arguments: &[&str]) {
+pub(crate) fn copy_to(folder: &Path, layout: &Path, to: &str, arguments: &[&str]) {
     let from = format!("oci:{}:latest", layout.display());
     let to = format!("docker://{to}");
     let mut all = vec!["copy", "--insecure-policy", "--dest-tls-verify=false"];

@@ -5,18 +5,18 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub method: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
     /// With the query.
-    pub path: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Number of the connection it came on.
-    pub connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers
             .find(|(known, _)| known == name)
@@ -25,21 +25,21 @@ impl Asked {
 }
 
 #[derive(Clone, Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Ends the connection after so many bytes of the body.
-    pub cut: Option<usize>,
-    pub chunked: bool,
+    pub(crate) cut: Option<usize>,
+    pub(crate) chunked: bool,
     /// Sends the body again and again, until nobody listens.
-    pub endless: bool,
+    pub(crate) endless: bool,
     /// Says another length than the body has.
-    pub length: Option<usize>,
+    pub(crate) length: Option<usize>,
 }
 
 impl Reply {
-    pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -51,33 +51,33 @@ impl Reply {
         }
     }
 
-    pub fn ok(body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn ok(body: impl AsRef<[u8]>) -> Self {
         Self::new(200, body)
     }
 
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
 
-    pub fn cut(mut self, at: usize) -> Self {
+    pub(crate) fn cut(mut self, at: usize) -> Self {
         self.cut = Some(at);
         self
     }
 
-    pub fn chunked(mut self) -> Self {
+    pub(crate) fn chunked(mut self) -> Self {
         self.chunked = true;
         self
     }
 
-    pub fn endless(mut self) -> Self {
+    pub(crate) fn endless(mut self) -> Self {
         self.endless = true;
         self.chunked = true;
         self
     }
 
     /// A whole file, or the part of it that was asked for.
-    pub fn file(asked: &Asked, bytes: &[u8]) -> Self {
+    pub(crate) fn file(asked: &Asked, bytes: &[u8]) -> Self {
         let range = asked.header("range");
         let Some(first) = range.and_then(|range| {
             range
@@ -99,18 +99,18 @@ impl Reply {
     }
 }
 
-type Handler = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
+pub(crate) type Handler = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
 
 /// The server; it ends with the test's process.
-pub struct Server {
-    pub host: String,
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) host: String,
+    pub(crate) port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
     /// The handler is given the request and how many came before it.
-    pub fn start(handler: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handler: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -131,16 +131,16 @@ impl Server {
         }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.host)
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
     /// The paths that were asked for, with their methods.
-    pub fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         let asked = self.asked();
         let line = |asked: &Asked| format!("{} {}", asked.method, asked.path);
         asked.iter().map(line).collect()

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Proxy};
 use url::Url;
 
+use super::absolute::{AbsoluteForm, ToProxy};
 use super::proxies::{Proxies, ProxyRule};
 use super::resolver::Resolved;
 use super::{HttpError, shown};
@@ -18,9 +19,9 @@ const IDLE: usize = 32;
 /// To find the host, connect and agree on keys.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Without a single byte.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 /// From the end of a request to the answer: a registry that takes a large blob hashes it first.
-const ANSWER: Duration = Duration::from_secs(300);
+pub(super) const ANSWER: Duration = Duration::from_secs(300);
 
 /// A pool of connections for each proxy, and one without.
 #[derive(Debug)]
@@ -29,15 +30,32 @@ pub(super) struct Agents {
     roots: OnceLock<RootCerts>,
     proxies: Proxies,
     resolver: Resolved,
-    made: Mutex<BTreeMap<Option<String>, Agent>>,
+    /// By proxy, if there is one, and whether it builds a tunnel.
+    made: Mutex<BTreeMap<Option<(bool, String)>, Agent>>,
+}
+
+/// How a proxy is used: as a tunnel, or asked for the document.
+#[derive(Clone, Copy)]
+enum Means<'a> {
+    Tunnel(&'a str),
+    Asked(&'a Url),
+}
+
+/// The URL without credentials and fragment: what is asked for.
+pub(super) fn bare(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Both fail only for URLs that cannot have any.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    url
 }
 
 /// How a URL is reached.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) agent: Agent,
-    /// A proxy that is asked for plain HTTP in its own words (RFC 9112, section 3.2.2). TLS goes through a tunnel, which the agent
-    /// builds.
+    /// A proxy that is asked for plain HTTP, and may want credentials for it. TLS goes through a tunnel, which the agent builds.
     pub(super) proxy: Option<Url>,
 }
 
@@ -89,41 +107,57 @@ impl Agents {
                 .to_owned(),
         };
         let proxy: Url = text.parse().map_err(|_| refuse())?;
-        if !matches!(proxy.scheme(), "http" | "https") || proxy.host_str().is_none() {
+        let plain = url.scheme() == "http";
+        let usable = match proxy.scheme() {
+            "http" => true,
+            "https" => !plain,
+            _ => false,
+        };
+        if !usable || proxy.host_str().is_none() {
             return Err(refuse());
         }
-        if url.scheme() == "http" {
+        if plain {
             return Ok(Way {
-                agent: self.agent(None)?,
+                agent: self.agent(Some(Means::Asked(&proxy)))?,
                 proxy: Some(proxy),
             });
         }
         Ok(Way {
-            agent: self.agent(Some(&text))?,
+            agent: self.agent(Some(Means::Tunnel(&text)))?,
             proxy: None,
         })
     }
 
     /// Lets the next request look the host of this URL up again.
-    pub(super) fn forget(&self, uri: &Uri) {
-        self.resolver.forget(uri);
+    pub(super) fn forget(&self, url: &Url) {
+        if let Ok(uri) = bare(url).as_str().parse::<Uri>() {
+            self.resolver.forget(&uri);
+        }
     }
 
-    fn agent(&self, proxy: Option<&str>) -> Result<Agent, HttpError> {
+    fn agent(&self, means: Option<Means<'_>>) -> Result<Agent, HttpError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = proxy.map(str::to_owned);
+        let key = means.map(|means| match means {
+            Means::Tunnel(proxy) => (true, proxy.to_owned()),
+            Means::Asked(proxy) => (false, proxy.to_string()),
+        });
         if let Some(agent) = made.get(&key) {
             return Ok(agent.clone());
         }
-        let proxy = proxy.map(Proxy::new).transpose();
-        let proxy = proxy.map_err(|error| HttpError::Unreachable {
+        let refuse = |reason: String| HttpError::Unreachable {
             url: "the proxy".to_owned(),
-            reason: error.to_string(),
-        })?;
+            reason,
+        };
+        let tunnel = match means {
+            Some(Means::Tunnel(proxy)) => {
+                Some(Proxy::new(proxy).map_err(|error| refuse(error.to_string()))?)
+            }
+            _ => None,
+        };
         let tls = TlsConfig::builder().root_certs(self.roots()).build();
         let config = Agent::config_builder()
             .tls_config(tls)
-            .proxy(proxy)
+            .proxy(tunnel)
             .http_status_as_error(false)
             // Followed by hand, so that no credential goes astray.
             .max_redirects(0)
@@ -134,11 +168,21 @@ impl Agents {
             .max_idle_connections_per_host(IDLE)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(STALL))
             .timeout_per_write(Some(STALL))
             .timeout_recv_response(Some(ANSWER))
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), self.resolver.clone());
+        let connector = DefaultConnector::default();
+        let agent = match means {
+            Some(Means::Asked(proxy)) => {
+                let host = bare(proxy).as_str().parse();
+                let to = ToProxy {
+                    proxy: host.map_err(|_| refuse("its URL is none".to_owned()))?,
+                    resolver: self.resolver.clone(),
+                };
+                Agent::with_parts(config, connector.chain(AbsoluteForm), to)
+            }
+            _ => Agent::with_parts(config, connector, self.resolver.clone()),
+        };
         made.insert(key, agent.clone());
         Ok(agent)
     }

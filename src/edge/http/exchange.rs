@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use jiff::fmt::rfc2822;
-use ureq::http::header::{AUTHORIZATION, HOST, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER};
-use ureq::http::uri::PathAndQuery;
+use ureq::http::header::{AUTHORIZATION, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ureq::{AsSendBody, Body, RequestExt, SendBody};
 use url::Url;
 
+use super::agents::{ANSWER, STALL, bare};
 use super::{Clock, Http, HttpError};
 
 /// How often something is tried.
@@ -231,15 +231,15 @@ impl Http {
     /// One exchange with one server.
     fn once(&self, request: &Request<'_>, url: &Url, same_host: bool) -> Result<Answer, Failure> {
         let way = self.agents.way_to(url)?;
-        let (uri, host) = address(url, way.proxy.as_ref())?;
+        let uri: Uri = bare(url)
+            .as_str()
+            .parse()
+            .map_err(|_| HttpError::Url(shown(url)))?;
         let mut builder = http::Request::builder()
             .method(request.method.clone())
-            .uri(uri.clone());
+            .uri(uri);
         if let Some(headers) = builder.headers_mut() {
             *headers = headers_of(request, url, same_host)?;
-            if let Some(host) = host {
-                headers.insert(HOST, host);
-            }
             if let Some(proxy) = &way.proxy
                 && let Some(value) = basic(proxy)
             {
@@ -287,7 +287,7 @@ impl Http {
                 })
             }
             Err(error) => {
-                self.agents.forget(&uri);
+                self.agents.forget(way.proxy.as_ref().unwrap_or(url));
                 Err(failure(url, error))
             }
         }
@@ -299,9 +299,15 @@ fn run(
     request: http::Request<impl AsSendBody>,
     limit: Duration,
 ) -> Result<http::Response<Body>, ureq::Error> {
+    // A registry that has taken a large blob may hash it before it answers.
+    let silence = match *request.method() {
+        Method::GET | Method::HEAD => STALL,
+        _ => ANSWER,
+    };
     request
         .with_agent(agent)
         .configure()
+        .timeout_per_read(Some(silence))
         .timeout_send_body(Some(limit))
         .timeout_recv_body(Some(limit))
         .run()
@@ -340,34 +346,6 @@ fn next(request: &Request<'_>, answer: &Answer) -> Result<Url, HttpError> {
         )));
     }
     Ok(next)
-}
-
-/// The URI to ask, and the `Host` header if it is not the URI's.
-fn address(url: &Url, proxy: Option<&Url>) -> Result<(Uri, Option<HeaderValue>), HttpError> {
-    let refuse = || HttpError::Url(shown(url));
-    let mut bare = url.clone();
-    let _ = bare.set_username("");
-    let _ = bare.set_password(None);
-    bare.set_fragment(None);
-    let uri: Uri = bare.as_str().parse().map_err(|_| refuse())?;
-    let Some(proxy) = proxy else {
-        return Ok((uri, None));
-    };
-    let host = uri.authority().map(ToString::to_string);
-    let host = host.and_then(|host| HeaderValue::try_from(host).ok());
-    let authority = match (proxy.host_str(), proxy.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        (None, _) => return Err(refuse()),
-    };
-    let whole: PathAndQuery = bare.as_str().parse().map_err(|_| refuse())?;
-    let uri = Uri::builder()
-        .scheme(proxy.scheme())
-        .authority(authority)
-        .path_and_query(whole)
-        .build()
-        .map_err(|_| refuse())?;
-    Ok((uri, host))
 }
 
 fn headers_of(request: &Request<'_>, url: &Url, same_host: bool) -> Result<HeaderMap, HttpError> {

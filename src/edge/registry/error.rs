@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use crate::edge::http::{Answer, Clock, HttpError, shown};
 use crate::edge::store::StoreError;
 use crate::pure::oci::ManifestError;
+use crate::pure::oci::manifest::harmless;
 use crate::pure::oci::received::ReceivedError;
 
 /// Why a registry did not give or take something.
@@ -114,19 +115,11 @@ pub(crate) fn error_words(body: &[u8]) -> String {
         (false, false) => format!("{code}: {message}"),
     };
     let all: Vec<String> = errors.into_iter().take(5).map(one).collect();
-    let mut shown = String::new();
-    for char in all.join("; ").chars() {
-        if shown.chars().count() >= LONGEST_WORDS {
-            shown.push('…');
-            break;
-        }
-        // Control characters, and those that turn the direction of writing.
-        match char {
-            '"' | '\'' | '\\' => shown.push(char),
-            char => shown.extend(char.escape_debug()),
-        }
+    let all = all.join("; ");
+    match all.char_indices().nth(LONGEST_WORDS) {
+        Some((end, _)) => format!("{}…", harmless(&all[..end])),
+        None => harmless(&all),
     }
-    shown
 }
 
 /// When the server lets somebody ask again, as far as it says: the standard's word, and those of registries.

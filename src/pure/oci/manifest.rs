@@ -19,7 +19,7 @@ use crate::pure::name::{Arch, BlobDigest};
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The bytes are no JSON, or lack a field, or have one of another type.
-    #[error("this is no {what}: {source}")]
+    #[error("this is no {what}: {}", harmless(&source.to_string()))]
     Parse {
         what: &'static str,
         source: serde_json::Error,
@@ -34,6 +34,18 @@ pub enum ManifestError {
     Build(#[from] OciSpecError),
     #[error(transparent)]
     Encode(#[from] CanonicalError),
+}
+
+/// A text from outside as it may be shown: control characters, and those that turn the direction of writing, are written out.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' | '\\' => shown.push(char),
+            char => shown.extend(char.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// What a descriptor says of a blob: what it is, its name and its size.

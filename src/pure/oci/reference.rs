@@ -99,12 +99,8 @@ fn is_tag(text: &str) -> bool {
 }
 
 fn repository(text: &str) -> Result<Repository, &'static str> {
-    // What stands before the first `/` is a host if no part of a name could look like it.
-    let is_host_like = |first: &str| {
-        first == "localhost"
-            || first.contains(['.', ':', '['])
-            || first.chars().any(char::is_uppercase)
-    };
+    // What stands before the first `/` is a host if it cannot be part of a name, or is `localhost`.
+    let is_host_like = |first: &str| first == "localhost" || first.contains(['.', ':', '[']);
     let (host, path) = match text.split_once('/') {
         Some((first, rest)) if is_host_like(first) => (first.to_ascii_lowercase(), rest),
         _ => (DOCKER.to_owned(), text),
@@ -170,13 +166,9 @@ impl fmt::Display for Repository {
 }
 
 impl Reference {
-    /// The tag that is written; `latest` if there is neither tag nor digest.
+    /// The tag that was written, `latest` if there was neither tag nor digest.
     pub fn tag(&self) -> Option<&str> {
-        match (&self.tag, &self.digest) {
-            (Some(tag), _) => Some(tag),
-            (None, Some(_)) => None,
-            (None, None) => Some(LATEST),
-        }
+        self.tag.as_deref()
     }
 }
 
@@ -211,6 +203,10 @@ impl FromStr for Reference {
                 (name, Some(tag.to_owned()))
             }
             _ => (rest, None),
+        };
+        let tag = match (tag, &digest) {
+            (None, None) => Some(LATEST.to_owned()),
+            (tag, _) => tag,
         };
         Ok(Self {
             repository: repository(name).map_err(refuse)?,
