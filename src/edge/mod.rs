@@ -2,11 +2,14 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod age;
+pub mod apt;
 pub mod catalogue;
+pub mod clock;
 pub mod disk;
 pub mod editor;
 pub mod http;
 pub mod new_project;
+pub mod program;
 pub mod project;
 pub mod random;
 pub mod secrets_file;
