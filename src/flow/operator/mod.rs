@@ -3,6 +3,7 @@
 pub mod build;
 pub mod evaluate;
 pub mod explain;
+pub mod image;
 pub mod init;
 pub mod secret;
 pub mod secrets_of;

@@ -1,0 +1,3 @@
+//! How images come about.
+
+pub mod sources;
