@@ -324,6 +324,5 @@ fn encoded(path: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "debian/tests.rs"]
 mod tests;

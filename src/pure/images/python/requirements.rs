@@ -278,7 +278,7 @@ fn read_hashes(words: &[&str]) -> Result<BTreeSet<BlobDigest>, Wrong> {
 /// What each of pip's options would do, and where forge has it.
 fn refused_option(word: &str) -> Wrong {
     let name = word.split('=').next().unwrap_or(word);
-    let is = |names: &[&str]| names.iter().any(|known| *known == name);
+    let is = |names: &[&str]| names.contains(&name);
     let help = if is(&[
         "-i",
         "--index-url",
