@@ -217,7 +217,22 @@ fn check_shape(requirement: &str) -> Result<(), Wrong> {
     if requirement.len() > LONGEST || parentheses > MOST_NESTED || clauses > MOST_CLAUSES {
         return Err(("the requirement is too long".to_owned(), help));
     }
-    Ok(())
+    // The parser takes it for granted that these are names.
+    let inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let end = requirement
+        .find(|c| !inside(c))
+        .unwrap_or(requirement.len());
+    let (name, rest) = requirement.split_at(end);
+    let extras = rest.trim_start().strip_prefix('[').unwrap_or_default();
+    let extras = extras.split(']').next().unwrap_or_default().split(',');
+    let extras = extras.map(str::trim).filter(|extra| !extra.is_empty());
+    match std::iter::once(name)
+        .chain(extras)
+        .find(|name| normalise(name).is_none())
+    {
+        Some(name) => Err((format!("`{name}` is no name"), help)),
+        None => Ok(()),
+    }
 }
 
 fn exact_version(name: &str, wanted: Option<VersionOrUrl<Url>>) -> Result<Version, Wrong> {
@@ -437,6 +452,9 @@ mod tests {
                 "none of the hashes is a sha256",
             ),
             ("a==1 --hash".to_owned(), "`` is no hash"),
+            (format!("a-==1 {good}"), "`a-` is no name"),
+            (format!("a[b,c_] ==1 {good}"), "`c_` is no name"),
+            (format!("==1 {good}"), "`` is no name"),
             (format!("ä==1 {good}"), "characters beyond ASCII"),
             (
                 format!("a==1 ; {}x {good}", "(".repeat(5000)),
