@@ -12,6 +12,8 @@ use std::process::Command;
 use forge::edge::http::Http;
 use forge::edge::python::{Python, PythonError, Report};
 use forge::edge::store::{MemoryStore, Store};
+use forge::flow::operator::image::wheels::wheel_layers;
+use forge::flow::progress::Silent;
 use forge::pure::config::sources::PythonSource;
 use forge::pure::images::layer::{Content, ImagePath, Node};
 use forge::pure::images::python::{Target, from_wheel, requirements};
@@ -155,6 +157,20 @@ fn wheels_through_pip_are_laid_out_as_pip_does() {
             }
         }
     }
+
+    // As layers: once unpacked, then remembered.
+    let layers = wheel_layers(&store, &store, &pins, "3.11", &Silent).unwrap();
+    assert_eq!(layers.len(), pins.len());
+    let native = layers
+        .iter()
+        .find(|layer| layer.wheel.name == "markupsafe")
+        .unwrap();
+    assert_eq!(native.facts.elves.len(), 1);
+    for pin in &pins {
+        store.tamper(pin.digest, None);
+    }
+    let again = wheel_layers(&store, &store, &pins, "3.11", &Silent).unwrap();
+    assert_eq!(again, layers);
 
     // The same from an index.
     for json in [true, false] {

@@ -1,3 +1,5 @@
-//! How images come about.
+//! Images that forge builds: recipes, layers, what is made of them.
 
+pub mod layers;
 pub mod sources;
+pub mod wheels;
