@@ -604,3 +604,93 @@ fn no_plaintext(bytes: &[u8], said: &str) {
         "a value is quoted:\n{said}"
     );
 }
+
+#[test]
+fn requirements() {
+    let hash = format!("--hash=sha256:{}", "0".repeat(64));
+    let texts = [
+        format!(
+            "a==1 \\\n    {hash} \\\n    {hash}\n    # via b\nb[x,y]==2.0+cpu ; python_version < '3.11' {hash}\n"
+        ),
+        format!(
+            "c==1.0.post1 ; (sys_platform == 'linux' and platform_machine in 'x86_64 aarch64') or extra == 'x' {hash}\n"
+        ),
+        format!(
+            "--index-url https://example.com\n-e .\nd @ https://example.com/d.whl {hash}\ne>=1,!=2.* {hash}\nf===x {hash}\n"
+        ),
+    ];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    run(
+        "requirements",
+        fuzz::requirements,
+        &corpus(&[], &texts),
+        1,
+        |_, _| {},
+    );
+}
+
+#[test]
+fn wheel_records() {
+    let texts = [
+        "a/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\na-1.dist-info/RECORD,,\n",
+        "\"a,b.py\",sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=,12\r\n\"\"\"q\"\"\nx\",,\n",
+    ];
+    run(
+        "record",
+        fuzz::wheel_record,
+        &corpus(&[], &texts),
+        1,
+        |_, _| {},
+    );
+}
+
+#[test]
+fn wheels() {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let record = "a/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n";
+    for (name, text) in [
+        ("a/__init__.py", ""),
+        ("a-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n"),
+        ("a-1.0.dist-info/METADATA", "Name: a\n"),
+        ("a-1.0.dist-info/RECORD", record),
+        ("a-1.0.data/scripts/x", "#!python\n"),
+    ] {
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file(name, options).expect("a member");
+        zip.write_all(text.as_bytes()).expect("its text");
+    }
+    let wheel = zip.finish().expect("a zip").into_inner();
+    run("wheel", fuzz::wheel, &[wheel], 1, |_, _| {});
+}
+
+#[test]
+fn simple_indexes() {
+    let texts = [
+        "<!DOCTYPE html><html><base href='/x/'><body><a href=\"../a-1-py3-none-any.whl#sha256=00\" data-yanked data-requires-python=\"&gt;=3\">a-1-py3-none-any.whl</a><br>",
+        r#"{"meta":{"api-version":"1.1"},"name":"a","files":[{"filename":"a-1-py3-none-any.whl","url":"../a.whl","hashes":{"sha256":"00"},"size":1,"yanked":"x","requires-python":">=3"}]}"#,
+    ];
+    run(
+        "simple index",
+        fuzz::simple_index,
+        &corpus(&[], &texts),
+        1,
+        |_, _| {},
+    );
+}
+
+#[test]
+fn apt_sources() {
+    let texts = [
+        "deb [signed-by=/k.gpg arch=amd64] https://deb.example.com/debian bookworm main # x\ndeb-src cdrom:[x y]/ bookworm main\n",
+        "Types: deb deb-src\nURIs: https://a.example.com/debian file:/srv\n mirror+file:/etc/x\nSuites: bookworm\nComponents: main\nEnabled: no\nSigned-By:\n -----BEGIN PGP\n .\n\n# c\nTypes: deb\n",
+        "machine https://deb.example.com:8080/x login a password b\nhttps://m.example.com/debian\tpriority:1\n",
+    ];
+    run(
+        "apt sources",
+        fuzz::apt_sources,
+        &corpus(&[], &texts),
+        1,
+        |_, _| {},
+    );
+}

@@ -25,7 +25,9 @@ pub enum AptError {
     Read { path: PathBuf, source: io::Error },
     #[error("apt's configuration: {}: it is larger than {LARGEST} bytes, or no UTF-8 text", .0.display())]
     Text(PathBuf),
-    #[error("apt's configuration: {0}; mend it, or name mirrors in forge.toml: `[sources.debian] mirrors`")]
+    #[error(
+        "apt's configuration: {0}; mend it, or name mirrors in forge.toml: `[sources.debian] mirrors`"
+    )]
     Sources(#[from] SourcesError),
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -129,7 +131,9 @@ impl Apt {
         for path in auths {
             if path == files.auth || path.extension().is_some_and(|end| end == "conf") {
                 match text_of(&path) {
-                    Ok(text) => apt.logins.extend(sources_list::read_auth(&text.unwrap_or_default())),
+                    Ok(text) => apt
+                        .logins
+                        .extend(sources_list::read_auth(&text.unwrap_or_default())),
                     Err(AptError::Read { source, .. })
                         if source.kind() == io::ErrorKind::PermissionDenied => {}
                     Err(error) => return Err(error),
@@ -167,15 +171,20 @@ impl Apt {
             });
         }
         // apt goes to TLS mirrors through the proxy for plain ones, unless it is told another.
-        let general: Vec<Proxy> = apt.proxies.iter().filter(|it| it.scheme == "http").cloned().collect();
-        for proxy in general {
-            let known = |it: &Proxy| it.scheme == "https" && (it.host == proxy.host || it.host.is_none());
-            if !apt.proxies.iter().any(known) {
-                apt.proxies.push(Proxy {
-                    scheme: "https".to_owned(),
-                    ..proxy
-                });
-            }
+        let (own, general): (Vec<Proxy>, Vec<Proxy>) = apt
+            .proxies
+            .iter()
+            .cloned()
+            .partition(|proxy| proxy.scheme == "https");
+        let overruled = |proxy: &Proxy| {
+            let same = |it: &Proxy| it.host == proxy.host || it.host.is_none();
+            own.iter().any(same)
+        };
+        for proxy in general.into_iter().filter(|proxy| !overruled(proxy)) {
+            apt.proxies.push(Proxy {
+                scheme: "https".to_owned(),
+                ..proxy
+            });
         }
         apt.proxies.sort_by_key(|proxy| proxy.host.is_none());
         apt
@@ -202,7 +211,10 @@ impl Apt {
 
     /// URIs that serve this suite in a way that forge does not know.
     pub fn unknown_for(&self, suite: &str, component: &str) -> Vec<String> {
-        let serving = self.entries.iter().filter(|(entry, _)| entry.serves(suite, component));
+        let serving = self
+            .entries
+            .iter()
+            .filter(|(entry, _)| entry.serves(suite, component));
         let places = serving.flat_map(|(_, places)| places);
         let unknown = places.filter_map(|place| match place {
             Place::Unknown(uri) => Some(uri.clone()),
@@ -250,7 +262,9 @@ fn names_in(folder: &Path) -> Result<Vec<PathBuf>, AptError> {
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::PermissionDenied
             ) =>
         {
             return Ok(Vec::new());
@@ -344,9 +358,20 @@ mod tests {
     #[test]
     fn mirrors_are_those_that_have_the_suite() {
         let folder = tempfile::tempdir().unwrap();
-        let list = write(folder.path(), "mirrors.txt", "https://listed.example.com/debian\n");
-        write(folder.path(), "sources.list", "deb https://one.example.com/debian bookworm main\ndeb cdrom:[x]/ bookworm main\n");
-        let more = format!("deb mirror+file:{} bookworm main\ndeb tor+http://x.onion bookworm main\n", list.display());
+        let list = write(
+            folder.path(),
+            "mirrors.txt",
+            "https://listed.example.com/debian\n",
+        );
+        write(
+            folder.path(),
+            "sources.list",
+            "deb https://one.example.com/debian bookworm main\ndeb cdrom:[x]/ bookworm main\n",
+        );
+        let more = format!(
+            "deb mirror+file:{} bookworm main\ndeb tor+http://x.onion bookworm main\n",
+            list.display()
+        );
         write(folder.path(), "sources.list.d/b.list", &more);
         write(
             folder.path(),
@@ -355,7 +380,11 @@ mod tests {
         );
         write(folder.path(), "sources.list.d/c.list.disabled", "nonsense");
         write(folder.path(), "sources.list.d/.hidden.list", "nonsense");
-        write(folder.path(), "auth.conf.d/x.conf", "machine two.example.com login me password p@ss\n");
+        write(
+            folder.path(),
+            "auth.conf.d/x.conf",
+            "machine two.example.com login me password p@ss\n",
+        );
         let apt = Apt::read(&files(folder.path()), &BTreeMap::new()).unwrap();
         assert_eq!(
             urls(&apt, "bookworm"),
@@ -401,21 +430,29 @@ mod tests {
                 ("https", None, proxy),
             ]
         );
-        assert_eq!(apt.certificates, [Path::new("/etc/a.pem"), Path::new("/etc/ca.pem")]);
+        assert_eq!(
+            apt.certificates,
+            [Path::new("/etc/a.pem"), Path::new("/etc/ca.pem")]
+        );
     }
 
     #[test]
     fn a_proxy_of_its_own_is_not_overruled() {
         let dump = "Acquire::http::Proxy http://a.example.com\nAcquire::https::Proxy DIRECT\n";
         let apt = Apt::from_settings(&settings_of(dump));
-        let https: Vec<_> = apt.proxies.iter().filter(|it| it.scheme == "https").collect();
+        let https: Vec<_> = apt
+            .proxies
+            .iter()
+            .filter(|it| it.scheme == "https")
+            .collect();
         assert_eq!(https.len(), 1);
         assert_eq!(https[0].url, None);
     }
 
     #[test]
     fn reads_what_apt_config_prints() {
-        let files = files_of("LIST='/a b/sources.list'\nPARTS='/c/'\nAUTH='/d'\nAUTH_PARTS='/e/'\n");
+        let files =
+            files_of("LIST='/a b/sources.list'\nPARTS='/c/'\nAUTH='/d'\nAUTH_PARTS='/e/'\n");
         assert_eq!(files.list, Path::new("/a b/sources.list"));
         assert_eq!(files.auth_parts, Path::new("/e/"));
     }

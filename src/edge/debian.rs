@@ -55,7 +55,9 @@ pub enum SourceError {
     /// No mirror has an index that may be believed.
     #[error("no mirror has {suite}:{}", lines(.tried))]
     NoIndex { suite: String, tried: Vec<String> },
-    #[error("{what} is not in the store, and nothing is fetched with --offline: run `forge lock` without it once")]
+    #[error(
+        "{what} is not in the store, and nothing is fetched with --offline: run `forge lock` without it once"
+    )]
     Offline { what: String },
     #[error(
         "{package} is gone from every source; `forge lock --update {image}` moves the pin to what is there now:{}", lines(.tried))]
@@ -222,7 +224,9 @@ impl Debian {
         {
             let wrong = || SourceError::Date(date.to_owned());
             let parsed = DateTime::strptime(STAMP, date).map_err(|_| wrong())?;
-            let later = parsed.checked_add(Span::new().days(1)).map_err(|_| wrong())?;
+            let later = parsed
+                .checked_add(Span::new().days(1))
+                .map_err(|_| wrong())?;
             roots.extend(self.snapshot(&pin.suite, &later.strftime(STAMP).to_string())?);
         }
         let roots = self.some(roots, &pin.suite, component)?;
@@ -230,7 +234,12 @@ impl Debian {
         Ok(roots.iter().map(|root| format!("{root}/{path}")).collect())
     }
 
-    fn some(&self, roots: Vec<String>, suite: &str, component: &str) -> Result<Vec<String>, SourceError> {
+    fn some(
+        &self,
+        roots: Vec<String>,
+        suite: &str,
+        component: &str,
+    ) -> Result<Vec<String>, SourceError> {
         if !roots.is_empty() {
             return Ok(roots);
         }
@@ -243,7 +252,11 @@ impl Debian {
 }
 
 fn archive_of(suite: &str) -> &'static str {
-    if suite.ends_with("-security") { SECURITY } else { MAIN }
+    if suite.ends_with("-security") {
+        SECURITY
+    } else {
+        MAIN
+    }
 }
 
 /// The component that a path of the pool names: `pool/main/…`, and `pool/updates/main/…` of the security archive.
@@ -282,7 +295,9 @@ fn checked(root: &str) -> Result<String, SourceError> {
     };
     let url: Url = root.parse().map_err(|_| refuse("it is no URL"))?;
     if !matches!(url.scheme(), "http" | "https" | "file" | "copy") {
-        return Err(refuse("it begins with none of https:, http:, file: and copy:"));
+        return Err(refuse(
+            "it begins with none of https:, http:, file: and copy:",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(refuse("it has a `?` or a `#` in it"));
@@ -309,6 +324,5 @@ fn encoded(path: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "debian/tests.rs"]
 mod tests;

@@ -89,7 +89,10 @@ pub fn run(
     {
         stdout.rewind().map_err(failed)?;
         let mut bytes = Vec::new();
-        stdout.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
+        stdout
+            .take(LONGEST)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
     }
     let length = stderr.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -122,7 +125,11 @@ mod tests {
     #[test]
     fn gives_what_it_prints_or_what_it_says() {
         assert_eq!(run("printf", &["a b"], SECOND).unwrap().unwrap(), "a b");
-        assert!(run("forge-no-such-program", &["x"], SECOND).unwrap().is_none());
+        assert!(
+            run("forge-no-such-program", &["x"], SECOND)
+                .unwrap()
+                .is_none()
+        );
         let error = run("sh", &["-c", "echo out; echo why >&2; exit 3"], SECOND).unwrap_err();
         let said = error.to_string();
         assert!(said.contains("exit status: 3:\n  why"), "{said}");

@@ -106,11 +106,15 @@ impl Python {
                 let fits = |(wheel, _): &&(WheelName, WheelPin)| {
                     wheel.name() == requirement.name && wheel.version() == &requirement.version
                 };
-                let (_, pin) = fetched.iter().find(fits).ok_or_else(|| PythonError::NotFetched {
-                    name: requirement.name.clone(),
-                    version: requirement.version.to_string(),
-                    target: target.describe(),
-                })?;
+                let (_, pin) =
+                    fetched
+                        .iter()
+                        .find(fits)
+                        .ok_or_else(|| PythonError::NotFetched {
+                            name: requirement.name.clone(),
+                            version: requirement.version.to_string(),
+                            target: target.describe(),
+                        })?;
                 if !requirement.hashes.contains(&pin.digest) {
                     return Err(PythonError::OtherDigest {
                         file: pin.file.clone(),
@@ -174,7 +178,11 @@ impl Python {
         let mut tried = Vec::new();
         for index in &self.source.indexes {
             let url = format!("{}/{name}/", index.trim_end_matches('/'));
-            match http.document(&url, &[("Accept", simple_index::ACCEPT)], simple_index::LONGEST) {
+            match http.document(
+                &url,
+                &[("Accept", simple_index::ACCEPT)],
+                simple_index::LONGEST,
+            ) {
                 Ok(page) => {
                     let base: Url = page.url.parse().map_err(|_| PythonError::Index {
                         url: index.clone(),
@@ -317,7 +325,9 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], one: &(impl Fn(&T) -> R + Sync)) -
                 }
             }
         };
-        let workers: Vec<_> = (0..JOBS.min(items.len())).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..JOBS.min(items.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
         for worker in workers {
             match worker.join() {
                 Ok(done) => outcomes.extend(done),
@@ -364,7 +374,10 @@ fn pip_download(
     let mut writer = store.begin(Trust::Size)?;
     for entry in std::fs::read_dir(&wheels).map_err(failed(&wheels))? {
         let path = entry.map_err(failed(&wheels))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let Ok(wheel) = name.parse::<WheelName>() else {
             continue;
         };
@@ -415,7 +428,12 @@ fn pip_arguments(target: &Target, list: &Path, wheels: &Path) -> Vec<String> {
     words.push(format!("--python-version={}", target.python()));
     words.push(format!("--abi={}", target.interpreter()));
     // pip takes a number for itself alone, so every one that the image's glibc runs is named.
-    words.extend(target.platforms().iter().map(|platform| format!("--platform={platform}")));
+    words.extend(
+        target
+            .platforms()
+            .iter()
+            .map(|platform| format!("--platform={platform}")),
+    );
     words.push("-r".to_owned());
     words.push(list.display().to_string());
     words.push("-d".to_owned());

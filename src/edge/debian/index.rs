@@ -88,7 +88,13 @@ impl Debian {
             let (from, bytes, release) = first_good(&roots, wanted.suite, http, check)?;
             // The mirror that has the release first: it has what the release names.
             let mut ordered = vec![roots[from].clone()];
-            ordered.extend(roots.iter().enumerate().filter(|(at, _)| *at != from).map(|(_, root)| root.clone()));
+            ordered.extend(
+                roots
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| *at != from)
+                    .map(|(_, root)| root.clone()),
+            );
             (ordered, bytes, release)
         };
         let link = Link::to(RELEASE_FILE, &bytes);
@@ -283,7 +289,9 @@ fn unpack(packed: &[u8], file: &IndexFile) -> Result<Vec<u8>, String> {
             break;
         }
         if text.len() as u64 + count as u64 > limit {
-            return Err(format!("it is longer than {limit} bytes when it is unpacked"));
+            return Err(format!(
+                "it is longer than {limit} bytes when it is unpacked"
+            ));
         }
         hasher.update(&buffer[..count]);
         text.extend_from_slice(&buffer[..count]);
@@ -319,7 +327,10 @@ fn read_kept(store: &dyn Store, name: &RefName) -> Result<Kept, SourceError> {
     let manifest = parse_manifest(&bytes)?;
     let mut kept = Kept::new();
     for layer in manifest.layers() {
-        let title = layer.annotations().as_ref().and_then(|all| all.get(media::TITLE));
+        let title = layer
+            .annotations()
+            .as_ref()
+            .and_then(|all| all.get(media::TITLE));
         if let Some(title) = title {
             kept.insert(title.clone(), Link::try_from(layer)?);
         }

@@ -8,6 +8,7 @@ pub mod layers;
 pub mod present;
 pub mod sbom;
 pub mod sources;
+pub mod wheels;
 pub mod workshop;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::assemble::{Failure, Ingredients, Made, Spool};
 use super::layers::package_layers;
 use super::sources::{self, Supply, Wanted};
+use super::wheels::wheel_layers;
 use crate::edge::http::Http;
 use crate::edge::store::{Memo, Store, spool};
 use crate::flow::progress::Progress;
@@ -128,26 +129,22 @@ impl Ingredients for Bench<'_> {
         &self,
         pins: &[WheelPin],
         python: &Python,
-        packages: &[PackagePin],
+        _: &[PackagePin],
     ) -> Result<Vec<Made>, Failure> {
         let Workshop {
             store,
             memo,
-            jobs,
             progress,
             ..
         } = self.workshop;
-        let build = unbuilt(packages, pins);
-        let target = sources::target(Wanted {
-            project: self.workshop.project,
-            image: self.image,
-            arch: self.arch,
-            build: &build,
-            suites: self.suites,
-            python: Some(&python.version),
-        })?;
-        let _ = (store, memo, jobs, progress, target);
-        Err("WHEELS".into())
+        let made = wheel_layers(store, memo, pins, &python.version, progress)?;
+        Ok(made
+            .into_iter()
+            .map(|made| Made {
+                layer: made.layer,
+                facts: made.facts,
+            })
+            .collect())
     }
 
     fn spool(&self) -> std::io::Result<Box<dyn Spool>> {

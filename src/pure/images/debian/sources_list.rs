@@ -317,7 +317,9 @@ impl std::fmt::Debug for Login {
 /// Reads `auth.conf`: `machine HOST login NAME password WORD`, in any number of lines. What cannot be understood is passed over: it is
 /// apt's, and a message would quote a password.
 pub fn read_auth(text: &str) -> Vec<Login> {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
     let mut words = lines.flat_map(str::split_whitespace).take(MOST);
     let mut logins: Vec<Login> = Vec::new();
     while let Some(word) = words.next() {
@@ -364,10 +366,15 @@ impl Login {
             Some(scheme) => url.scheme() == scheme,
             None => url.scheme() == "https",
         };
-        let port = self.port.is_none_or(|port| url.port_or_known_default() == Some(port));
+        let port = self
+            .port
+            .is_none_or(|port| url.port_or_known_default() == Some(port));
         let path = url.path().strip_prefix(self.path.as_str());
         let below = path.is_some_and(|rest| {
-            rest.is_empty() || self.path.is_empty() || self.path.ends_with('/') || rest.starts_with('/')
+            rest.is_empty()
+                || self.path.is_empty()
+                || self.path.ends_with('/')
+                || rest.starts_with('/')
         });
         scheme && port && url.host_str() == Some(&self.host) && below
     }
@@ -404,7 +411,10 @@ mod tests {
             ("deb", "no URI"),
             ("deb https://example.com", "no URI"),
             ("deb https://example.com bookworm", "no component"),
-            ("deb [arch=amd64 https://example.com bookworm main", "not closed"),
+            (
+                "deb [arch=amd64 https://example.com bookworm main",
+                "not closed",
+            ),
             ("deb [arch] https://example.com bookworm main", "NAME=VALUE"),
             ("deb \"https://example.com bookworm main", "not closed"),
         ] {
@@ -434,14 +444,26 @@ mod tests {
         for (bad, line, why) in [
             ("URIs: x\n", 1, "no `Types`"),
             ("Types: deb\nSuites: x\nComponents: main\n", 1, "no `URIs`"),
-            ("\nTypes: deb\nURIs: x\nComponents: main\n", 2, "no `Suites`"),
-            ("Types: deb\nURIs: x\nSuites: bookworm\n", 1, "no `Components`"),
+            (
+                "\nTypes: deb\nURIs: x\nComponents: main\n",
+                2,
+                "no `Suites`",
+            ),
+            (
+                "Types: deb\nURIs: x\nSuites: bookworm\n",
+                1,
+                "no `Components`",
+            ),
             (" x\n", 1, "continues nothing"),
             ("Types: deb\nnonsense\n", 2, "NAME: VALUE"),
             ("Types: deb\nTypes: deb\n", 2, "twice"),
         ] {
             let error = read_sources("d.sources", bad).unwrap_err();
-            assert_eq!((error.line, error.why.contains(why)), (line, true), "{bad}: {error}");
+            assert_eq!(
+                (error.line, error.why.contains(why)),
+                (line, true),
+                "{bad}: {error}"
+            );
         }
     }
 
@@ -449,13 +471,25 @@ mod tests {
     fn knows_the_ways() {
         let mirror = |text: &str| Place::Mirror(text.parse().unwrap());
         for (uri, place_of_it) in [
-            ("https://a.example.com/debian/", mirror("https://a.example.com/debian/")),
+            (
+                "https://a.example.com/debian/",
+                mirror("https://a.example.com/debian/"),
+            ),
             ("file:/srv/mirror", mirror("file:///srv/mirror")),
             ("copy:///srv/mirror", mirror("copy:///srv/mirror")),
-            ("mirror+file:/etc/apt/mirrors.txt", Place::List("/etc/apt/mirrors.txt".to_owned())),
+            (
+                "mirror+file:/etc/apt/mirrors.txt",
+                Place::List("/etc/apt/mirrors.txt".to_owned()),
+            ),
             ("cdrom:[Debian GNU/Linux 12]/", Place::Disc),
-            ("mirror://example.com/list", Place::Unknown("mirror://example.com/list".to_owned())),
-            ("tor+http://x.onion", Place::Unknown("tor+http://x.onion".to_owned())),
+            (
+                "mirror://example.com/list",
+                Place::Unknown("mirror://example.com/list".to_owned()),
+            ),
+            (
+                "tor+http://x.onion",
+                Place::Unknown("tor+http://x.onion".to_owned()),
+            ),
             ("nonsense", Place::Unknown("nonsense".to_owned())),
         ] {
             assert_eq!(place(uri), place_of_it, "{uri}");
@@ -463,7 +497,11 @@ mod tests {
         let list = "https://b.example.com/debian\tpriority:2\n# x\nhttps://a.example.com/debian priority:1\nfile:/c\n";
         assert_eq!(
             read_mirror_list(list),
-            ["https://a.example.com/debian", "https://b.example.com/debian", "file:/c"]
+            [
+                "https://a.example.com/debian",
+                "https://b.example.com/debian",
+                "file:/c"
+            ]
         );
     }
 

@@ -136,7 +136,15 @@ mod tests {
     #[test]
     fn the_best_tag_with_a_listed_hash_wins() {
         let target = Target::new("3.11", Arch::Amd64, "2.36").unwrap();
-        let files = [PURE, NATIVE, REBUILT, ARM, "a-1.1-py3-none-any.whl", "a-1.0.tar.gz"].map(file);
+        let files = [
+            PURE,
+            NATIVE,
+            REBUILT,
+            ARM,
+            "a-1.1-py3-none-any.whl",
+            "a-1.0.tar.gz",
+        ]
+        .map(file);
         for (hashes, chosen) in [
             (&[PURE, NATIVE, REBUILT, ARM][..], REBUILT),
             (&[PURE, NATIVE], NATIVE),
@@ -150,7 +158,10 @@ mod tests {
         let error = choose(&wanted("1.0", &[ARM]), &target, &[file(ARM)]).unwrap_err();
         assert!(error.to_string().contains(ARM), "{error}");
         let error = choose(&wanted("3", &[ARM]), &target, &files).unwrap_err();
-        assert!(error.to_string().contains("no wheel of this version"), "{error}");
+        assert!(
+            error.to_string().contains("no wheel of this version"),
+            "{error}"
+        );
     }
 
     #[test]

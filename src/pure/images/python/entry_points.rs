@@ -75,10 +75,7 @@ pub fn read(text: &str) -> Result<BTreeMap<String, Command>, EntryPointError> {
 
 fn is_command(name: &str) -> bool {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    !name.is_empty()
-        && name.len() <= 200
-        && name.chars().all(safe)
-        && !name.starts_with(['.', '-'])
+    !name.is_empty() && name.len() <= 200 && name.chars().all(safe) && !name.starts_with(['.', '-'])
 }
 
 fn is_dotted(text: &str) -> bool {
@@ -136,7 +133,10 @@ mod tests {
             "x = a:b\nx = c:d",
             "[open",
         ] {
-            assert!(read(&format!("[console_scripts]\n{bad}\n")).is_err(), "{bad}");
+            assert!(
+                read(&format!("[console_scripts]\n{bad}\n")).is_err(),
+                "{bad}"
+            );
         }
     }
 }

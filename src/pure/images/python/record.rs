@@ -100,7 +100,10 @@ fn read_row(text: &str) -> Result<(Vec<String>, usize), &'static str> {
         if let Some(quoted) = rest.strip_prefix('"') {
             let mut from = 0;
             loop {
-                let end = from + quoted[from..].find('"').ok_or("a quotation mark is not closed")?;
+                let end = from
+                    + quoted[from..]
+                        .find('"')
+                        .ok_or("a quotation mark is not closed")?;
                 field.push_str(&quoted[from..end]);
                 from = end + 1;
                 match quoted[from..].strip_prefix('"') {
@@ -140,7 +143,10 @@ fn read_row(text: &str) -> Result<(Vec<String>, usize), &'static str> {
 pub fn write(files: &BTreeMap<String, (BlobDigest, u64)>, record: &str) -> String {
     let mut lines: BTreeMap<&str, String> = BTreeMap::new();
     for (path, (digest, size)) in files {
-        lines.insert(path, format!("{},sha256={},{size}\n", quoted(path), encode(*digest)));
+        lines.insert(
+            path,
+            format!("{},sha256={},{size}\n", quoted(path), encode(*digest)),
+        );
     }
     lines.insert(record, format!("{},,\n", quoted(record)));
     lines.into_values().collect()

@@ -178,7 +178,10 @@ fn read_line(line: &Line, target: &Target) -> Result<Option<Requirement>, Wrong>
             "write NAME==VERSION",
         )
     })?;
-    if !parsed.marker.evaluate_reporter(target.markers(), &[], &mut |_, _| {}) {
+    if !parsed
+        .marker
+        .evaluate_reporter(target.markers(), &[], &mut |_, _| {})
+    {
         return Ok(None);
     }
     let version = exact_version(&name, parsed.version_or_url)?;
@@ -201,7 +204,10 @@ fn read_line(line: &Line, target: &Target) -> Result<Option<Requirement>, Wrong>
 fn check_shape(requirement: &str) -> Result<(), Wrong> {
     let help = "write NAME==VERSION, with a marker after `;` if it has one";
     if !requirement.is_ascii() || requirement.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(("the requirement has characters beyond ASCII".to_owned(), help));
+        return Err((
+            "the requirement has characters beyond ASCII".to_owned(),
+            help,
+        ));
     }
     let parentheses = requirement.bytes().filter(|byte| *byte == b'(').count();
     let clauses = requirement
@@ -211,7 +217,22 @@ fn check_shape(requirement: &str) -> Result<(), Wrong> {
     if requirement.len() > LONGEST || parentheses > MOST_NESTED || clauses > MOST_CLAUSES {
         return Err(("the requirement is too long".to_owned(), help));
     }
-    Ok(())
+    // The parser takes it for granted that these are names.
+    let inside = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let end = requirement
+        .find(|c| !inside(c))
+        .unwrap_or(requirement.len());
+    let (name, rest) = requirement.split_at(end);
+    let extras = rest.trim_start().strip_prefix('[').unwrap_or_default();
+    let extras = extras.split(']').next().unwrap_or_default().split(',');
+    let extras = extras.map(str::trim).filter(|extra| !extra.is_empty());
+    match std::iter::once(name)
+        .chain(extras)
+        .find(|name| normalise(name).is_none())
+    {
+        Some(name) => Err((format!("`{name}` is no name"), help)),
+        None => Ok(()),
+    }
 }
 
 fn exact_version(name: &str, wanted: Option<VersionOrUrl<Url>>) -> Result<Version, Wrong> {
@@ -246,7 +267,9 @@ fn read_hashes(words: &[&str]) -> Result<BTreeSet<BlobDigest>, Wrong> {
             Some(rest) if rest.starts_with('=') => &rest[1..],
             _ => return Err(refused_option(word)),
         };
-        let is_other = ["sha384:", "sha512:"].iter().any(|other| hash.starts_with(other));
+        let is_other = ["sha384:", "sha512:"]
+            .iter()
+            .any(|other| hash.starts_with(other));
         match hash.parse() {
             Ok(digest) => drop(hashes.insert(digest)),
             Err(_) if is_other => others = true,
@@ -270,7 +293,7 @@ fn read_hashes(words: &[&str]) -> Result<BTreeSet<BlobDigest>, Wrong> {
 /// What each of pip's options would do, and where forge has it.
 fn refused_option(word: &str) -> Wrong {
     let name = word.split('=').next().unwrap_or(word);
-    let is = |names: &[&str]| names.iter().any(|known| *known == name);
+    let is = |names: &[&str]| names.contains(&name);
     let help = if is(&[
         "-i",
         "--index-url",
@@ -289,7 +312,10 @@ fn refused_option(word: &str) -> Wrong {
     } else {
         "forge knows `--hash` alone; leave it out"
     };
-    (format!("the option `{}` does not belong here", name.escape_debug()), help)
+    (
+        format!("the option `{}` does not belong here", name.escape_debug()),
+        help,
+    )
 }
 
 #[cfg(test)]
@@ -328,7 +354,14 @@ mod tests {
         let found = read(&text, &target()).unwrap();
         let shown: Vec<_> = found
             .iter()
-            .map(|it| (it.name.as_str(), it.version.to_string(), it.hashes.len(), it.line))
+            .map(|it| {
+                (
+                    it.name.as_str(),
+                    it.version.to_string(),
+                    it.hashes.len(),
+                    it.line,
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -347,9 +380,15 @@ mod tests {
         let line = |marker: &str| format!("a==1 ; {marker} {}\n", hash("a"));
         for (marker, applies) in [
             ("python_version < \"3.11\"", false),
-            ("python_version >= '3.11' and python_full_version < '3.12'", true),
+            (
+                "python_version >= '3.11' and python_full_version < '3.12'",
+                true,
+            ),
             ("platform_machine == 'aarch64'", false),
-            ("platform_machine == 'x86_64' or sys_platform == 'win32'", true),
+            (
+                "platform_machine == 'x86_64' or sys_platform == 'win32'",
+                true,
+            ),
             ("platform_python_implementation != 'PyPy'", true),
             ("(sys_platform == 'linux') and (os_name == 'posix')", true),
             ("extra == 'test'", false),
@@ -358,7 +397,12 @@ mod tests {
             assert_eq!(found.len(), usize::from(applies), "{marker}");
         }
         let arm = Target::new("3.11", Arch::Arm64, "2.36").unwrap();
-        assert_eq!(read(&line("platform_machine == 'aarch64'"), &arm).unwrap().len(), 1);
+        assert_eq!(
+            read(&line("platform_machine == 'aarch64'"), &arm)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -366,25 +410,61 @@ mod tests {
         let good = hash("a");
         for (line, message) in [
             ("a==1".to_owned(), "line 1: `a` has no `--hash=sha256:…`"),
-            (format!("a>=1 {good}"), "line 1: `a` is not pinned to one version"),
-            (format!("a==1.* {good}"), "line 1: `a` is not pinned to one version"),
-            (format!("a==1,!=2 {good}"), "line 1: `a` is not pinned to one version"),
+            (
+                format!("a>=1 {good}"),
+                "line 1: `a` is not pinned to one version",
+            ),
+            (
+                format!("a==1.* {good}"),
+                "line 1: `a` is not pinned to one version",
+            ),
+            (
+                format!("a==1,!=2 {good}"),
+                "line 1: `a` is not pinned to one version",
+            ),
             (format!("a {good}"), "line 1: `a` has no version"),
-            (format!("a @ https://example.com/a-1.whl {good}"), "line 1: `a` comes from a URL"),
-            ("--index-url https://example.com/simple".to_owned(), "write it into forge.toml, `[sources.python] indexes"),
-            ("-i https://example.com/simple".to_owned(), "write it into forge.toml"),
-            ("--extra-index-url=https://example.com/simple".to_owned(), "write it into forge.toml"),
+            (
+                format!("a @ https://example.com/a-1.whl {good}"),
+                "line 1: `a` comes from a URL",
+            ),
+            (
+                "--index-url https://example.com/simple".to_owned(),
+                "write it into forge.toml, `[sources.python] indexes",
+            ),
+            (
+                "-i https://example.com/simple".to_owned(),
+                "write it into forge.toml",
+            ),
+            (
+                "--extra-index-url=https://example.com/simple".to_owned(),
+                "write it into forge.toml",
+            ),
             ("-e .".to_owned(), "--no-emit-project"),
             ("-r other.txt".to_owned(), "write everything into one file"),
-            (format!("a==1 --config-settings=x {good}"), "forge knows `--hash` alone"),
+            (
+                format!("a==1 --config-settings=x {good}"),
+                "forge knows `--hash` alone",
+            ),
             ("a==1 --hash=md5:00".to_owned(), "`md5:00` is no hash"),
             ("a==1 --hash=sha256:00".to_owned(), "`sha256:00` is no hash"),
-            ("a==1 --hash=sha512:00".to_owned(), "none of the hashes is a sha256"),
+            (
+                "a==1 --hash=sha512:00".to_owned(),
+                "none of the hashes is a sha256",
+            ),
             ("a==1 --hash".to_owned(), "`` is no hash"),
+            (format!("a-==1 {good}"), "`a-` is no name"),
+            (format!("a[b,c_] ==1 {good}"), "`c_` is no name"),
+            (format!("==1 {good}"), "`` is no name"),
             (format!("ä==1 {good}"), "characters beyond ASCII"),
-            (format!("a==1 ; {}x {good}", "(".repeat(5000)), "the requirement is too long"),
+            (
+                format!("a==1 ; {}x {good}", "(".repeat(5000)),
+                "the requirement is too long",
+            ),
             (format!("a==1 ; nonsense {good}"), "is no requirement"),
-            (format!("a==1 {good}\nA==2 {good}"), "line 2: `a` is required in line 1 too"),
+            (
+                format!("a==1 {good}\nA==2 {good}"),
+                "line 2: `a` is required in line 1 too",
+            ),
         ] {
             let said = mistakes(&line);
             assert!(said.contains(message), "{line}: {said}");

@@ -240,7 +240,12 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_page() {
-        for bad in ["{", "{}", r#"{"meta": {}, "files": []}"#, r#"{"meta": {"api-version": "2.0"}, "files": []}"#] {
+        for bad in [
+            "{",
+            "{}",
+            r#"{"meta": {}, "files": []}"#,
+            r#"{"meta": {"api-version": "2.0"}, "files": []}"#,
+        ] {
             assert!(read(bad.as_bytes(), &base()).is_err(), "{bad}");
         }
         assert!(read(b"\xff", &base()).is_err());

@@ -32,7 +32,11 @@ pub enum TargetError {
 /// The oldest glibc that a tag names (PEP 600): before it, no wheel was built.
 const OLDEST_GLIBC: [(Arch, u32); 2] = [(Arch::Amd64, 5), (Arch::Arm64, 17)];
 /// What the numbered tags were called before (PEP 513, 571, 599).
-const LEGACY: [(u32, &str); 3] = [(17, "manylinux2014"), (12, "manylinux2010"), (5, "manylinux1")];
+const LEGACY: [(u32, &str); 3] = [
+    (17, "manylinux2014"),
+    (12, "manylinux2010"),
+    (5, "manylinux1"),
+];
 /// The first interpreter with a stable ABI.
 const FIRST_ABI3: u32 = 2;
 /// Beyond these, a version is a mistake; bounds the number of tags.
@@ -119,7 +123,11 @@ impl Target {
     /// A few words: `CPython 3.11 on amd64 with glibc 2.36`.
     pub fn describe(&self) -> String {
         let (major, minor) = self.glibc;
-        format!("CPython {} on {} with glibc {major}.{minor}", self.python(), self.arch)
+        format!(
+            "CPython {} on {} with glibc {major}.{minor}",
+            self.python(),
+            self.arch
+        )
     }
 }
 
@@ -130,8 +138,14 @@ fn number(text: &str) -> Option<u32> {
 
 fn glibc_version(text: &str) -> Option<(u32, u32)> {
     let (major, rest) = text.split_once('.')?;
-    let end = rest.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
-    Some((number(major).filter(|major| *major == 2)?, number(&rest[..end])?))
+    let end = rest
+        .bytes()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(rest.len());
+    Some((
+        number(major).filter(|major| *major == 2)?,
+        number(&rest[..end])?,
+    ))
 }
 
 /// `platform.machine()`, which tags use too.
@@ -165,7 +179,11 @@ fn ranks(minor: u32, platforms: &[String]) -> BTreeMap<String, usize> {
     let own = format!("cp3{minor}");
     let mut tags = Vec::new();
     let mut each = |python: &str, abi: &str| {
-        tags.extend(platforms.iter().map(|platform| format!("{python}-{abi}-{platform}")));
+        tags.extend(
+            platforms
+                .iter()
+                .map(|platform| format!("{python}-{abi}-{platform}")),
+        );
     };
     each(&own, &own);
     each(&own, "abi3");

@@ -81,7 +81,9 @@ impl FromStr for WheelName {
             .ok_or_else(|| refuse("it does not end in `.whl`"))?;
         let safe = |c: char| c.is_ascii_alphanumeric() || "-_.+!".contains(c);
         if stem.len() > 240 || !stem.chars().all(safe) {
-            return Err(refuse("it is too long, or has characters that do not belong there"));
+            return Err(refuse(
+                "it is too long, or has characters that do not belong there",
+            ));
         }
         let parts: Vec<&str> = stem.split('-').collect();
         let (name, version, build, tags) = match parts.as_slice() {
@@ -94,7 +96,10 @@ impl FromStr for WheelName {
         let build = match build {
             None => (0, String::new()),
             Some(text) => {
-                let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+                let end = text
+                    .bytes()
+                    .position(|b| !b.is_ascii_digit())
+                    .unwrap_or(text.len());
                 let (number, rest) = text.split_at(end);
                 let number = number
                     .parse()
@@ -113,7 +118,8 @@ impl FromStr for WheelName {
         }
         Ok(Self {
             file: file.to_owned(),
-            name: normalise(name).ok_or_else(|| refuse("it does not begin with a project's name"))?,
+            name: normalise(name)
+                .ok_or_else(|| refuse("it does not begin with a project's name"))?,
             // In a file name `_` stands for the `-` that a version may hold.
             version: version
                 .replace('_', "-")
@@ -143,7 +149,13 @@ mod tests {
     fn reads_names_and_tags() {
         let target = Target::new("3.11", Arch::Amd64, "2.36").unwrap();
         for (file, name, version, build, fits) in [
-            ("fastapi-0.115.0-py3-none-any.whl", "fastapi", "0.115.0", 0, true),
+            (
+                "fastapi-0.115.0-py3-none-any.whl",
+                "fastapi",
+                "0.115.0",
+                0,
+                true,
+            ),
             ("six-1.16.0-py2.py3-none-any.whl", "six", "1.16.0", 0, true),
             (
                 "asyncpg-0.29.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
@@ -152,10 +164,34 @@ mod tests {
                 0,
                 true,
             ),
-            ("cryptography-43.0.1-cp39-abi3-manylinux_2_28_x86_64.whl", "cryptography", "43.0.1", 0, true),
-            ("Zope.Interface-6.0-7local-cp312-cp312-win_amd64.whl", "zope-interface", "6.0", 7, false),
-            ("torch-2.1.0+cpu-cp311-cp311-linux_x86_64.whl", "torch", "2.1.0+cpu", 0, true),
-            ("x-1-cp311-cp311-manylinux_2_17_aarch64.whl", "x", "1", 0, false),
+            (
+                "cryptography-43.0.1-cp39-abi3-manylinux_2_28_x86_64.whl",
+                "cryptography",
+                "43.0.1",
+                0,
+                true,
+            ),
+            (
+                "Zope.Interface-6.0-7local-cp312-cp312-win_amd64.whl",
+                "zope-interface",
+                "6.0",
+                7,
+                false,
+            ),
+            (
+                "torch-2.1.0+cpu-cp311-cp311-linux_x86_64.whl",
+                "torch",
+                "2.1.0+cpu",
+                0,
+                true,
+            ),
+            (
+                "x-1-cp311-cp311-manylinux_2_17_aarch64.whl",
+                "x",
+                "1",
+                0,
+                false,
+            ),
         ] {
             let wheel: WheelName = file.parse().unwrap();
             assert_eq!(wheel.name(), name);

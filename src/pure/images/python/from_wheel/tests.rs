@@ -7,7 +7,8 @@ use zip::write::SimpleFileOptions;
 
 use super::*;
 
-const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+const WHEEL: &str =
+    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 const INFO: &str = "a_b-1.0.dist-info";
 
 /// The members of a wheel; `RECORD` is made unless there is one.
@@ -21,7 +22,10 @@ impl Wheel {
         Self::default()
             .with("a_b/__init__.py", b"x = 1\n")
             .with(&format!("{INFO}/WHEEL"), WHEEL.as_bytes())
-            .with(&format!("{INFO}/METADATA"), b"Metadata-Version: 2.1\nName: a-b\nVersion: 1.0\n")
+            .with(
+                &format!("{INFO}/METADATA"),
+                b"Metadata-Version: 2.1\nName: a-b\nVersion: 1.0\n",
+            )
     }
 
     fn with(self, name: &str, bytes: &[u8]) -> Self {
@@ -35,9 +39,8 @@ impl Wheel {
 
     fn record(&self) -> String {
         let files = self.members.iter();
-        let files = files.map(|(name, bytes, _)| {
-            (name.clone(), (BlobDigest::of(bytes), bytes.len() as u64))
-        });
+        let files = files
+            .map(|(name, bytes, _)| (name.clone(), (BlobDigest::of(bytes), bytes.len() as u64)));
         record::write(&files.collect(), &format!("{INFO}/RECORD"))
     }
 
@@ -72,7 +75,12 @@ impl Wheel {
 
 fn install(bytes: &[u8], name: &str) -> Result<(Tree, Vec<u8>), WheelError> {
     let mut spool = Cursor::new(b"before".to_vec());
-    let tree = from_wheel(Cursor::new(bytes), &name.parse().unwrap(), "3.11", &mut spool)?;
+    let tree = from_wheel(
+        Cursor::new(bytes),
+        &name.parse().unwrap(),
+        "3.11",
+        &mut spool,
+    )?;
     Ok((tree, spool.into_inner()))
 }
 
@@ -104,7 +112,10 @@ fn everything_goes_to_its_place() {
         .with("a_b-1.0.data/scripts/pythonic", b"#!python3.9\n")
         .with("a_b-1.0.data/headers/a.h", b"#define A\n")
         .with("a_b-1.0.data/data/share/a/a.txt", b"text")
-        .with(&format!("{INFO}/entry_points.txt"), b"[console_scripts]\na-b = a_b:main\n")
+        .with(
+            &format!("{INFO}/entry_points.txt"),
+            b"[console_scripts]\na-b = a_b:main\n",
+        )
         .with(&format!("{INFO}/INSTALLER"), b"other\n")
         .with(&format!("{INFO}/REQUESTED"), b"")
         .with(&format!("{INFO}/direct_url.json"), b"{}")
@@ -112,7 +123,10 @@ fn everything_goes_to_its_place() {
         .install()
         .unwrap();
     let at = |path: &str| text(&tree, path);
-    assert_eq!(at(&format!("{SITE}/a_b/__init__.py")), ("x = 1\n".to_owned(), 0o644));
+    assert_eq!(
+        at(&format!("{SITE}/a_b/__init__.py")),
+        ("x = 1\n".to_owned(), 0o644)
+    );
     assert_eq!(at(&format!("{SITE}/a_b/large.py")), (large, 0o644));
     assert_eq!(at(&format!("{SITE}/a_b/tool.sh")).1, 0o755);
     assert_eq!(at(&format!("{SITE}/a_b/native.so")).0, "ELF");
@@ -128,7 +142,10 @@ fn everything_goes_to_its_place() {
     assert_eq!(at(&format!("{SITE}/{INFO}/INSTALLER")).0, "forge\n");
     let names: Vec<&str> = tree.0.entries.keys().map(ImagePath::as_str).collect();
     for absent in ["REQUESTED", "direct_url.json", ".pyc", ".data"] {
-        assert!(!names.iter().any(|name| name.contains(absent)), "{absent}: {names:?}");
+        assert!(
+            !names.iter().any(|name| name.contains(absent)),
+            "{absent}: {names:?}"
+        );
     }
     assert!(names.contains(&"usr/local/lib"));
 
@@ -136,7 +153,9 @@ fn everything_goes_to_its_place() {
     let recorded = record::read(&at(&format!("{SITE}/{INFO}/RECORD")).0).unwrap();
     assert!(recorded.contains_key("../../../bin/a-b"));
     let files = tree.0.entries.values();
-    let files = files.filter(|(node, _)| matches!(node, Node::File(_))).count();
+    let files = files
+        .filter(|(node, _)| matches!(node, Node::File(_)))
+        .count();
     assert_eq!(recorded.len(), files);
     for (path, said) in recorded {
         let place = match path.strip_prefix("../../../") {
@@ -166,40 +185,63 @@ fn hostile_names_are_refused_by_name() {
         ("a_b-1.0.data/x", "kind that nobody knows"),
         ("A_B-1.0.DATA/scripts/x", "case alone"),
         ("a_b/__init__.py/x", "below what is a file"),
-        ("a_b-1.0.data/purelib/a_b/__init__.py", "over something else"),
+        (
+            "a_b-1.0.data/purelib/a_b/__init__.py",
+            "over something else",
+        ),
     ] {
         let said = Wheel::new().with(member, b"x").refused();
         assert!(said.contains(why), "{member}: {said}");
         assert!(said.starts_with("a_b-1.0-py3-none-any.whl: `"), "{said}");
     }
     let other = "A_B-1.0.Dist-Info/x";
-    assert!(Wheel::new().with(other, b"x").refused().contains("several folders"));
+    assert!(
+        Wheel::new()
+            .with(other, b"x")
+            .refused()
+            .contains("several folders")
+    );
 }
 
 #[test]
 fn links_and_devices_are_refused() {
-    let said = Wheel::new().with_mode("a_b/link", b"/etc/passwd", 0o120_777).refused();
+    let said = Wheel::new()
+        .with_mode("a_b/link", b"/etc/passwd", 0o120_777)
+        .refused();
     assert!(said.contains("`a_b/link` is a symbolic link"), "{said}");
     // The writer of the tests makes no devices: the mode is changed in the central directory.
     let mut bytes = Wheel::new().with("a_b/device", b"x").bytes();
     let central = find_last(&bytes, b"a_b/device") - 46;
     let mode: u32 = 0o020_644 << 16;
     bytes[central + 38..central + 42].copy_from_slice(&mode.to_le_bytes());
-    let said = install(&bytes, "a_b-1.0-py3-none-any.whl").unwrap_err().to_string();
-    assert!(said.contains("`a_b/device` is neither a file nor a folder"), "{said}");
+    let said = install(&bytes, "a_b-1.0-py3-none-any.whl")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("`a_b/device` is neither a file nor a folder"),
+        "{said}"
+    );
 }
 
 fn find_last(bytes: &[u8], wanted: &[u8]) -> usize {
-    bytes.windows(wanted.len()).rposition(|it| it == wanted).unwrap()
+    bytes
+        .windows(wanted.len())
+        .rposition(|it| it == wanted)
+        .unwrap()
 }
 
 #[test]
 fn a_name_that_is_there_twice_is_refused() {
-    let mut bytes = Wheel::new().with("a_b/x1", b"x").with("a_b/x2", b"x").bytes();
+    let mut bytes = Wheel::new()
+        .with("a_b/x1", b"x")
+        .with("a_b/x2", b"x")
+        .bytes();
     while let Some(at) = bytes.windows(6).position(|it| it == b"a_b/x2") {
         bytes[at + 5] = b'1';
     }
-    let said = install(&bytes, "a_b-1.0-py3-none-any.whl").unwrap_err().to_string();
+    let said = install(&bytes, "a_b-1.0-py3-none-any.whl")
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("duplicate"), "{said}");
 }
 
@@ -209,14 +251,25 @@ fn what_record_says_is_checked() {
     let wheel = Wheel::new();
     let record = wheel.record();
     let cases = [
-        (record.replace("a_b/__init__.py,", "a_b/other.py,"), "is not in its RECORD"),
-        (format!("{record}a_b/gone.py,,\n"), "`a_b/gone.py` is in its RECORD, and missing"),
+        (
+            record.replace("a_b/__init__.py,", "a_b/other.py,"),
+            "is not in its RECORD",
+        ),
+        (
+            format!("{record}a_b/gone.py,,\n"),
+            "`a_b/gone.py` is in its RECORD, and missing",
+        ),
         (record.replace(",6\n", ",7\n"), "another size"),
         (
-            wheel.record().replace(&record_digest(b"x = 1\n"), &record_digest(b"x = 2\n")),
+            wheel
+                .record()
+                .replace(&record_digest(b"x = 1\n"), &record_digest(b"x = 2\n")),
             "`a_b/__init__.py` has another digest than its RECORD says",
         ),
-        (record.replace(&record_digest(b"x = 1\n"), ""), "has no digest in its RECORD"),
+        (
+            record.replace(&record_digest(b"x = 1\n"), ""),
+            "has no digest in its RECORD",
+        ),
         ("\"".to_owned(), "not closed"),
     ];
     for (record, why) in cases {
@@ -258,10 +311,15 @@ fn metadata_must_be_there_and_of_this_wheel() {
 fn a_bomb_is_stopped_by_what_the_archive_says() {
     // The archive says that the member is small; it is not.
     let mut bytes = Wheel::new().with("a_b/bomb", &vec![0; 1 << 20]).bytes();
-    for (from, size_at) in [(find_last(&bytes, b"a_b/bomb") - 46, 24), (first(&bytes, b"a_b/bomb") - 30, 22)] {
+    for (from, size_at) in [
+        (find_last(&bytes, b"a_b/bomb") - 46, 24),
+        (first(&bytes, b"a_b/bomb") - 30, 22),
+    ] {
         bytes[from + size_at..from + size_at + 4].copy_from_slice(&100u32.to_le_bytes());
     }
-    let said = install(&bytes, "a_b-1.0-py3-none-any.whl").unwrap_err().to_string();
+    let said = install(&bytes, "a_b-1.0-py3-none-any.whl")
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("a_b/bomb"), "{said}");
     // And one that says that it is larger than any wheel is refused before it is unpacked.
     let at = find_last(&bytes, b"a_b/bomb") - 46 + 24;
@@ -270,5 +328,8 @@ fn a_bomb_is_stopped_by_what_the_archive_says() {
 }
 
 fn first(bytes: &[u8], wanted: &[u8]) -> usize {
-    bytes.windows(wanted.len()).position(|it| it == wanted).unwrap()
+    bytes
+        .windows(wanted.len())
+        .position(|it| it == wanted)
+        .unwrap()
 }
