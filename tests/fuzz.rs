@@ -440,7 +440,14 @@ fn modules() {
 
 #[test]
 fn images() {
-    let corpus = corpus(&["images/redis/image.toml", "images/loki/image.toml"], &[]);
+    let corpus = corpus(
+        &["images/redis/image.toml", "images/loki/image.toml"],
+        &[
+            include_str!("cases/recipe-mistakes/images/app/image.toml"),
+            include_str!("cases/recipe-twice-the-same/images/app/image.toml"),
+            include_str!("cases/recipe-users/images/app/image.toml"),
+        ],
+    );
     run("image", fuzz::image, &corpus, 1, |_, _| {});
 }
 
@@ -451,6 +458,8 @@ fn locks() {
         &[
             include_str!("cases/lock-duplicate/forge.lock"),
             include_str!("cases/lock-wrong-types/forge.lock"),
+            include_str!("cases/lock-recipe-unused/forge.lock"),
+            include_str!("cases/lock-recipe-mistakes/forge.lock"),
         ],
     );
     run("lock", fuzz::lock, &corpus, 1, |_, _| {});

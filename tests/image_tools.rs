@@ -57,7 +57,7 @@ fn success(folder: &Path, program: &str, arguments: &[&str]) -> String {
 struct Kitchen<'a>(&'a MemoryStore);
 
 impl Ingredients for Kitchen<'_> {
-    fn ensure(&self, _: &[PackagePin], _: &[WheelPin]) -> Result<(), Failure> {
+    fn ensure(&self, _: &ImageName, _: &[PackagePin], _: &[WheelPin]) -> Result<(), Failure> {
         Ok(())
     }
 

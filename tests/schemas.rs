@@ -108,6 +108,7 @@ fn whole(kind: FileKind, text: &str) -> String {
         FileKind::Host if text.starts_with("extends") => "",
         FileKind::Host => HOST,
         FileKind::Module => MODULE,
+        FileKind::Image if text.starts_with("[image]") => "",
         FileKind::Image => IMAGE,
         FileKind::Secrets => SECRETS,
         FileKind::Project | FileKind::Lock => "",
@@ -117,7 +118,7 @@ fn whole(kind: FileKind, text: &str) -> String {
 
 #[test]
 fn what_forge_accepts_is_valid() {
-    use FileKind::{Host, Image, Module, Secrets};
+    use FileKind::{Host, Image, Module, Project, Secrets};
     for (kind, text) in [
         (Host, ""),
         // A host that extends another one may leave out anything, at any depth.
@@ -145,6 +146,18 @@ fn what_forge_accepts_is_valid() {
             "[contribution.a]\ndoc = 'A'\n[contribution.a.fields]\nb = { type = 'ref', to = 'file', doc = 'B' }",
         ),
         (Image, "tag = '1.2'"),
+        (
+            Image,
+            "[image]\nsummary = 'A'\nbase = 'caddy'\n[[user]]\nname = 'a'\nuid = 1\n[run]\nuser = 'a'\nports = ['80/tcp']",
+        ),
+        (
+            Image,
+            "[image]\nsummary = 'A'\narch = ['arm64']\n[debian]\nsuites = ['bookworm']\npackages = ['dash']\nkeep = ['/usr/share/doc/**']",
+        ),
+        (
+            Project,
+            "[project]\nname = 'a'\n[sources.debian]\nmirrors = ['https://a.example/debian']\n[sources.registry.'docker.io']\nplain_http = true",
+        ),
         (Secrets, "a = 'ssh-ed25519 AAAA a b'"),
         (
             Secrets,
@@ -268,6 +281,23 @@ fn wrong_files_are_not_valid() {
         ),
         (Module, "[[service]]\nname = 'a'", "/service/0"),
         (Image, "", "/registry"),
+        (Image, "[image]\nsummary = 'A'\narch = ['amd64']", ""),
+        (Image, "tag = '1.2'\n[run]\nuser = 'a'", ""),
+        (
+            Image,
+            "[image]\nsummary = 'A'\n[[user]]\nname = 'a'",
+            "/user/0",
+        ),
+        (
+            Lock,
+            "version = 1\n[[package]]\nsize = -1",
+            "/package/0/size",
+        ),
+        (
+            Project,
+            "[project]\nname = 'a'\n[sources.debian]\nmirrors = ['ftp://a']",
+            "/sources/debian/mirrors/0",
+        ),
         (Image, "tag = '-'", "/registry/tag"),
         (Lock, "", ""),
         (Lock, "version = 2", "/version"),

@@ -9,7 +9,14 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 /// What a project consists of, as far as forge reads it. Whatever else stands in the folder does not matter.
-const PARTS: [&str; 5] = ["forge.toml", "forge.lock", "hosts", "modules", "images"];
+const PARTS: [&str; 6] = [
+    "forge.toml",
+    "forge.lock",
+    "hosts",
+    "keyrings",
+    "modules",
+    "images",
+];
 
 /// Where OpenSSH keeps public keys, the best kind first.
 const KEYS: [&str; 3] = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"];

@@ -18,8 +18,9 @@ use crate::pure::name::ImageName;
 use crate::pure::pins::LOCK;
 
 const AFTER_HELP: &str = "\
-Without names: the images of the project, and those of the catalogue that its hosts use. What the lock has already, and what still fits, stays as it is:
-`--update` moves it. Either all of it is resolved and written, or nothing.
+Without names: the images of the project, and those of the catalogue that its
+hosts use. Pins that still fit stay as they are, unless `--update` moves them.
+Either all of it is resolved and written, or nothing.
 
 Examples:
   forge lock                        resolve what is missing or out of date

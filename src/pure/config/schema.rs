@@ -299,27 +299,46 @@ impl Writer<'_> {
     }
 
     fn lock(&self) -> Json {
-        let mut pin = self
-            .types
-            .table(&self.project.language.shape("pin"), Mode::STRICT);
-        if let Some(digest) = pin.pointer_mut("/properties/digest") {
-            set(digest, "pattern", "^sha256:[0-9a-f]{64}$".into());
-        }
-        // A lock may pin images that are not there any more: that is a warning.
-        if let Some(name) = pin.pointer_mut("/properties/name") {
-            if let Json::Object(name) = &mut *name {
-                name.remove("enum");
+        let digest = || json!({ "type": "string", "pattern": DIGEST });
+        let mut properties = Map::new();
+        properties.insert(
+            "version".to_owned(),
+            json!({ "const": LOCK_VERSION, "description": "Version of the format" }),
+        );
+        for (table, shape, description) in LOCK_TABLES {
+            let mut entry = self
+                .types
+                .table(&self.project.language.shape(shape), Mode::STRICT);
+            // A lock may pin images that are not there any more: that is a warning.
+            if matches!(*shape, "pin" | "recipe_pin")
+                && let Some(name) = entry.pointer_mut("/properties/name")
+            {
+                if let Json::Object(name) = &mut *name {
+                    name.remove("enum");
+                }
+                set(name, "type", "string".into());
+                set(name, "pattern", DASHED.into());
             }
-            set(name, "type", "string".into());
-            set(name, "pattern", DASHED.into());
+            for pointer in [
+                "/properties/digest",
+                "/properties/inputs",
+                "/properties/build/items/properties/digest",
+            ] {
+                if let Some(digest) = entry.pointer_mut(pointer) {
+                    set(digest, "pattern", DIGEST.into());
+                }
+            }
+            if let Some(layers) =
+                entry.pointer_mut("/properties/build/items/properties/layers/items")
+            {
+                *layers = digest();
+            }
+            properties.insert(
+                (*table).to_owned(),
+                json!({ "type": "array", "description": description, "items": entry }),
+            );
         }
-        closed(
-            json!({
-                "version": { "const": LOCK_VERSION, "description": "Version of the format" },
-                "image": { "type": "array", "items": pin },
-            }),
-            &["version"],
-        )
+        closed(Json::Object(properties), &["version"])
     }
 
     /// An array of tables for every kind of contribution.
@@ -400,6 +419,20 @@ const IMAGE_LISTS: &[(&str, &str)] = &[
 /// The format of the lock. Said again here, as the lock comes after the files in the flow of data; a test compares the two.
 const LOCK_VERSION: i64 = 1;
 
+/// The arrays of tables of the lock, and the shapes of their entries.
+const LOCK_TABLES: &[(&str, &str, &str)] = &[
+    ("image", "pin", "An image of a registry"),
+    (
+        "suite",
+        "suite_pin",
+        "An index that packages were resolved with",
+    ),
+    ("recipe", "recipe_pin", "An image that forge builds"),
+    ("package", "package_pin", "A Debian package"),
+    ("wheel", "wheel_pin", "A Python wheel"),
+];
+
+const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
 const DASHED: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const SNAKE: &str = "^[a-z][a-z0-9_]{0,62}$";
 

@@ -67,7 +67,7 @@ pub fn diff(old: &Pins, new: &Pins) -> Changes {
         .into_iter()
         .filter_map(|name| change(name, old.all.get(name), new.all.get(name)))
         .collect();
-    let known: BTreeSet<BlobDigest> = files(old).into_iter().map(|(digest, _)| digest).collect();
+    let known: BTreeSet<BlobDigest> = files(old).into_keys().collect();
     let to_fetch = files(new)
         .into_iter()
         .filter(|(digest, _)| !known.contains(digest))
@@ -216,10 +216,10 @@ fn moved<T: Versioned>(
     all.into_values().collect()
 }
 
-fn by_name<'a, T: Versioned>(
-    build: Option<&'a BuildPin>,
+fn by_name<T: Versioned>(
+    build: Option<&BuildPin>,
     list: fn(&BuildPin) -> &Vec<T>,
-) -> BTreeMap<&'a str, &'a T> {
+) -> BTreeMap<&str, &T> {
     build
         .map(list)
         .into_iter()

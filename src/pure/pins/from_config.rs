@@ -1,6 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! `forge.lock` to pins.
 
-use super::references::{References, Referred};
+mod shelf;
+
+use std::collections::BTreeMap;
+
 use super::{BuildPin, PackagePin, Pin, Pins, RecipePin, RegistryPin, SuitePin, VERSION, WheelPin};
 use crate::pure::config::decode::{decode_fields, missing_key, unknown_key};
 use crate::pure::config::from_text::language::Language;
@@ -11,6 +14,7 @@ use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::config::value::{Data, Value};
 use crate::pure::name::{Arch, BlobDigest, DigestError, ImageName};
 use crate::pure::text::{Diagnostic, Diagnostics, SourceId, Sources, Span, codes};
+use shelf::Shelf;
 
 /// The file of a project that holds its pins.
 pub const LOCK: &str = "forge.lock";
@@ -103,20 +107,8 @@ fn read_lock(
     let suites = reader.suites();
     let packages = reader.packages(&suites);
     let wheels = reader.wheels();
-    reader.recipes(packages, wheels);
-    let used: BTreeSet<&str> = reader
-        .pins
-        .all
-        .values()
-        .flat_map(Pin::packages)
-        .map(|package| package.suite.as_str())
-        .collect();
-    let unused: Vec<(String, Span)> = suites
-        .into_iter()
-        .filter(|(name, _)| !used.contains(name.as_str()))
-        .collect();
-    for (name, at) in unused {
-        reader.unused(&format!("the suite `{name}`"), at);
+    if reader.recipes(packages, wheels) {
+        reader.unused_suites(&suites);
     }
     reader.pins
 }
@@ -126,16 +118,6 @@ struct Reader<'a> {
     language: &'a Language,
     pins: Pins,
     diagnostics: &'a mut Diagnostics,
-}
-
-/// The packages or wheels of the lock, to be found by what names them.
-struct Shelf<T> {
-    references: References<T>,
-    /// The short name of each and where it stands, by its long name.
-    places: BTreeMap<String, (String, Span)>,
-    /// What could not be read, by its short name: nothing is said of whoever names it.
-    broken: BTreeSet<String>,
-    used: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -201,96 +183,8 @@ impl Reader<'_> {
         places
     }
 
-    fn packages(&mut self, suites: &BTreeMap<String, Span>) -> Shelf<PackagePin> {
-        let mut all = Vec::new();
-        let mut broken = BTreeSet::new();
-        for (table, value) in self.entries("package", "package_pin") {
-            let Some(value) = value else {
-                let word = |key: &str| table.get(key).and_then(|entry| entry.value.as_str());
-                match (word("name"), word("version"), word("arch")) {
-                    (Some(name), Some(version), Some(arch)) => {
-                        broken.insert(format!("{name} {version} {arch}"));
-                    }
-                    _ => self.pins.incomplete = true,
-                }
-                continue;
-            };
-            let package = PackagePin {
-                name: owned(&value, "name"),
-                version: owned(&value, "version"),
-                arch: owned(&value, "arch"),
-                suite: owned(&value, "suite"),
-                path: owned(&value, "path"),
-                size: size(&value),
-                digest: match sha256(&value) {
-                    Some(digest) => digest,
-                    None => continue,
-                },
-            };
-            if !suites.contains_key(&package.suite) {
-                self.dangling(
-                    format!(
-                        "package `{}` is of the suite `{}`, which the lock does not hold",
-                        package.name, package.suite
-                    ),
-                    place(&value, "suite"),
-                    &package.suite,
-                    suites.keys().map(String::as_str),
-                );
-                broken.insert(package.short());
-                continue;
-            }
-            all.push((package, place(&value, "name")));
-        }
-        self.shelf(all, broken)
-    }
-
-    fn wheels(&mut self) -> Shelf<WheelPin> {
-        let mut all = Vec::new();
-        let mut broken = BTreeSet::new();
-        for (table, value) in self.entries("wheel", "wheel_pin") {
-            let Some(value) = value else {
-                match table.get("file").and_then(|entry| entry.value.as_str()) {
-                    Some(file) => {
-                        broken.insert(file.to_owned());
-                    }
-                    None => self.pins.incomplete = true,
-                }
-                continue;
-            };
-            let Some(digest) = sha256(&value) else {
-                continue;
-            };
-            let wheel = WheelPin {
-                name: owned(&value, "name"),
-                version: owned(&value, "version"),
-                file: owned(&value, "file"),
-                size: size(&value),
-                digest,
-            };
-            all.push((wheel, place(&value, "name")));
-        }
-        self.shelf(all, broken)
-    }
-
-    fn shelf<T: Referred>(&mut self, all: Vec<(T, Span)>, broken: BTreeSet<String>) -> Shelf<T> {
-        let mut places: BTreeMap<String, (String, Span)> = BTreeMap::new();
-        for (item, at) in &all {
-            if let Some((_, first)) = places.get(&item.long()) {
-                self.duplicate(&format!("`{}`", item.short()), *at, *first);
-                continue;
-            }
-            places.insert(item.long(), (item.short(), *at));
-        }
-        Shelf {
-            references: References::new(all.iter().map(|(item, _)| item)),
-            places,
-            broken,
-            used: BTreeSet::new(),
-        }
-    }
-
-    fn recipes(&mut self, mut packages: Shelf<PackagePin>, mut wheels: Shelf<WheelPin>) {
+    /// The recipes. Whether all could be read: what one needs that could not is not known, so nothing is unused.
+    fn recipes(&mut self, mut packages: Shelf<PackagePin>, mut wheels: Shelf<WheelPin>) -> bool {
         let mut all_read = true;
         for (table, value) in self.entries("recipe", "recipe_pin") {
             let pin = value
@@ -299,10 +193,21 @@ impl Reader<'_> {
             all_read &= pin.is_some();
             self.add(&table, value.as_ref(), pin.map(Pin::Recipe));
         }
-        // What a recipe that cannot be read needs is not known.
-        if all_read && !self.pins.incomplete {
+        let whole = all_read && !self.pins.incomplete;
+        if whole {
             self.unused_of("package", &packages);
             self.unused_of("wheel", &wheels);
+        }
+        whole
+    }
+
+    fn unused_suites(&mut self, suites: &BTreeMap<String, Span>) {
+        let mut pins = self.pins.clone();
+        pins.prune();
+        for (name, at) in suites {
+            if self.pins.suites.contains_key(name) && !pins.suites.contains_key(name) {
+                self.unused(&format!("the suite `{name}`"), *at);
+            }
         }
     }
 
@@ -357,57 +262,6 @@ impl Reader<'_> {
         })
     }
 
-    /// What a list names, in its order. `None` if something is not there, which is reported.
-    fn found<T: Referred>(
-        &mut self,
-        image: &str,
-        names: &[Value],
-        what: &str,
-        shelf: &mut Shelf<T>,
-    ) -> Option<Vec<T>> {
-        let mut found = Vec::new();
-        let mut seen = BTreeMap::new();
-        for named in names {
-            let name = named.as_str().unwrap_or_default();
-            if let Some(first) = seen.insert(name, named.at) {
-                self.duplicate(
-                    &format!("{what} `{name}` of image `{image}`"),
-                    named.at,
-                    first,
-                );
-                continue;
-            }
-            match shelf.references.get(name) {
-                Some(item) => {
-                    shelf.used.insert(item.long());
-                    found.push(item.clone());
-                }
-                None if shelf.broken.contains(name) => {}
-                None if shelf.references.is_shared(name) => {
-                    let name = name.to_owned();
-                    self.dangling(
-                        format!("several entries are {what} `{name}` of image `{image}`"),
-                        named.at,
-                        &name,
-                        shelf
-                            .references
-                            .names()
-                            .filter(|other| other.starts_with(&name)),
-                    );
-                }
-                None => self.dangling(
-                    format!(
-                        "image `{image}` is made of {what} `{name}`, which the lock does not hold"
-                    ),
-                    named.at,
-                    name,
-                    shelf.references.names(),
-                ),
-            }
-        }
-        (found.len() == names.len()).then_some(found)
-    }
-
     /// Adds a pin, or remembers that one is there that cannot be read.
     fn add(&mut self, table: &Table, value: Option<&Value>, pin: Option<Pin>) {
         let name = table
@@ -431,14 +285,6 @@ impl Reader<'_> {
             }
             None => {
                 self.pins.all.insert(name.clone(), pin);
-            }
-        }
-    }
-
-    fn unused_of<T: Referred>(&mut self, what: &str, shelf: &Shelf<T>) {
-        for (long, (short, at)) in &shelf.places {
-            if !shelf.used.contains(long) {
-                self.unused(&format!("the {what} `{short}`"), *at);
             }
         }
     }
@@ -510,18 +356,4 @@ fn owned(value: &Value, key: &str) -> String {
 
 fn place(value: &Value, key: &str) -> Span {
     value.get(key).map_or(value.at, |inner| inner.at)
-}
-
-/// Its shape has it from 0 on.
-fn size(value: &Value) -> u64 {
-    value
-        .get("size")
-        .and_then(Value::as_int)
-        .and_then(|size| u64::try_from(size).ok())
-        .unwrap_or_default()
-}
-
-/// Its shape has it as 64 digits.
-fn sha256(value: &Value) -> Option<BlobDigest> {
-    format!("sha256:{}", value.str("sha256")?).parse().ok()
 }

@@ -42,7 +42,7 @@ pub(super) fn resolve(
                         .any(|failure: &Failure| failure.image == *base)
                 });
             // What failed below says it already.
-            if !below_failed && !(!update && run.take_shipped(shipped, image)) {
+            if !below_failed && (update || !run.take_shipped(shipped, image)) {
                 match run.image(image) {
                     Ok(pin) => {
                         run.pins.broken.remove(name.as_str());

@@ -93,7 +93,7 @@ impl Account {
             Diagnostic::error(codes::DUPLICATE, same)
                 .at(at, "again here")
                 .also(first_at, "first here")
-                .help("give one of them another one"),
+                .help("choose another for one of them"),
         );
     }
 }
