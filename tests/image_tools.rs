@@ -23,7 +23,7 @@ use forge::pure::config::image::{
 use forge::pure::config::project::{Project, ProjectText, TextFile};
 use forge::pure::images::layer::{Content, Meta, Node, Tree};
 use forge::pure::images::rules::Prune;
-use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
+use forge::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
 use forge::pure::oci::{Link, media};
 use forge::pure::pins::{BuildPin, PackagePin, Pins, WheelPin};
 use forge::pure::text::{Sources, Span};

@@ -144,8 +144,8 @@ impl<'a> Images<'a> {
         if let ImageSource::Registry(_) = &image.source {
             return self.pull(name, arch, progress).map(drop);
         }
-        let chain = inputs::chain(&self.opened.project, name)
-            .map_err(|error| CliError::failed(&error))?;
+        let chain =
+            inputs::chain(&self.opened.project, name).map_err(|error| CliError::failed(&error))?;
         let http = Self::http()?;
         let workshop = self.workshop(&http, progress);
         for (part, _) in chain {
@@ -193,7 +193,9 @@ impl<'a> Images<'a> {
         self.build(image, arch, progress)?;
         sbom::find(&self.store, &self.opened.project.name, name, arch)
             .map_err(|error| CliError::failed(&error))?
-            .ok_or_else(|| CliError::new(Exit::Failed, format!("`{name}` has no bill of materials")))
+            .ok_or_else(|| {
+                CliError::new(Exit::Failed, format!("`{name}` has no bill of materials"))
+            })
     }
 
     /// The bill of materials of all images of a host.
@@ -283,8 +285,7 @@ impl<'a> Images<'a> {
             Some(Pin::Recipe(pin)) if known.is_some_and(|inputs| *inputs != pin.inputs) => Err(
                 stale(format!("`{}` has changed since it was locked", image.name)),
             ),
-            _ => build::locked(pins, &image.name, arch)
-                .map_err(|error| stale(error.to_string())),
+            _ => build::locked(pins, &image.name, arch).map_err(|error| stale(error.to_string())),
         }
     }
 
@@ -299,12 +300,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn build(
-        &self,
-        image: &Image,
-        arch: Arch,
-        progress: &dyn Progress,
-    ) -> Result<Link, CliError> {
+    fn build(&self, image: &Image, arch: Arch, progress: &dyn Progress) -> Result<Link, CliError> {
         let request = Request {
             project: &self.opened.project,
             text: &self.opened.text,
@@ -316,8 +312,13 @@ impl<'a> Images<'a> {
         };
         let http = Self::http()?;
         let workshop = self.workshop(&http, progress);
-        let built = build::build(&self.store, &request, &self.bench(workshop, image, arch), progress)
-            .map_err(|error| CliError::failed(&error))?;
+        let built = build::build(
+            &self.store,
+            &request,
+            &self.bench(workshop, image, arch),
+            progress,
+        )
+        .map_err(|error| CliError::failed(&error))?;
         Ok(built.link)
     }
 
@@ -328,16 +329,16 @@ impl<'a> Images<'a> {
         progress: &dyn Progress,
     ) -> Result<Link, CliError> {
         let Some(Pin::Registry(pin)) = self.opened.pins.all.get(name) else {
-            return Err(CliError::new(
-                Exit::No,
-                format!("image `{name}` is not in forge.lock"),
-            )
-            .hint(format!("run `forge lock {name}`")));
+            return Err(
+                CliError::new(Exit::No, format!("image `{name}` is not in forge.lock"))
+                    .hint(format!("run `forge lock {name}`")),
+            );
         };
         let failed = |error: &dyn std::error::Error| CliError::failed(error);
-        let repository: Repository = pin.repository.parse().map_err(
-            |error: crate::pure::oci::ReferenceError| failed(&error),
-        )?;
+        let repository: Repository = pin
+            .repository
+            .parse()
+            .map_err(|error: crate::pure::oci::ReferenceError| failed(&error))?;
         let registry = self.registry(&Self::http()?);
         pull(
             &registry,

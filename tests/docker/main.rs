@@ -1,7 +1,12 @@
 //! Every recipe of the catalogue in a real Docker: loaded, started as its own user on a read-only root, and asked what it is for.
 //!
 //! The servers have no network but their loopback; whoever asks them joins them there.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod daemon;
 
@@ -19,7 +24,10 @@ fn forge(daemon: &Daemon, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forge"));
     command
         .current_dir(root())
-        .env("FORGE_STORE", PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store"))
+        .env(
+            "FORGE_STORE",
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store"),
+        )
         .env("DOCKER_HOST", daemon.host())
         .args(arguments);
     let output = command.output().unwrap();
@@ -35,8 +43,14 @@ fn forge(daemon: &Daemon, arguments: &[&str]) -> String {
 /// Starts a server on a read-only root, with nothing but its loopback or that of another.
 fn serve(daemon: &Daemon, image: &str, network: &str, options: &[&str], command: &[&str]) {
     let network = format!("--docker=--network={network}");
-    let mut arguments = vec!["--quiet", "image", "run", "--detach", "--name", image, &network];
-    arguments.extend(["--docker=--read-only", "--docker=--cap-drop=ALL", "--docker=--security-opt=no-new-privileges"]);
+    let mut arguments = vec![
+        "--quiet", "image", "run", "--detach", "--name", image, &network,
+    ];
+    arguments.extend([
+        "--docker=--read-only",
+        "--docker=--cap-drop=ALL",
+        "--docker=--security-opt=no-new-privileges",
+    ]);
     arguments.extend(options);
     arguments.push(image);
     arguments.extend(command);
@@ -44,23 +58,47 @@ fn serve(daemon: &Daemon, image: &str, network: &str, options: &[&str], command:
 }
 
 /// Fetches a page of a server, from within its network.
-fn curl(daemon: &Daemon, server: &str, arguments: &[&str], satisfied: impl Fn(&str) -> bool) -> String {
+fn curl(
+    daemon: &Daemon,
+    server: &str,
+    arguments: &[&str],
+    satisfied: impl Fn(&str) -> bool,
+) -> String {
     let debug = format!(
         "forge.invalid/debug:sha256-{}",
-        forge(daemon, &["--quiet", "image", "build", "debug"]).trim().strip_prefix("sha256:").unwrap()
+        forge(daemon, &["--quiet", "image", "build", "debug"])
+            .trim()
+            .strip_prefix("sha256:")
+            .unwrap()
     );
     let network = format!("container:{server}");
-    let mut words = vec!["run", "--rm", "--network", &network, "--entrypoint", "curl", &debug, "-sS", "--fail-with-body"];
+    let mut words = vec![
+        "run",
+        "--rm",
+        "--network",
+        &network,
+        "--entrypoint",
+        "curl",
+        &debug,
+        "-sS",
+        "--fail-with-body",
+    ];
     words.extend(arguments);
     daemon.ask_until(&words, satisfied)
 }
 
 #[test]
 fn every_recipe_is_started_and_answers() {
-    assert!(rustix::process::geteuid().is_root(), "a Docker daemon needs root");
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "a Docker daemon needs root"
+    );
     let daemon = Daemon::start();
     let daemon = &daemon;
-    let text = forge(daemon, &["image", "run", "debug", "busybox", "echo", "it runs"]);
+    let text = forge(
+        daemon,
+        &["image", "run", "debug", "busybox", "echo", "it runs"],
+    );
     assert_eq!(text, "it runs\n");
     postgres_and_hermes(daemon);
     redis(daemon);
@@ -98,21 +136,40 @@ fn postgres_and_hermes(daemon: &Daemon) {
         &[],
     );
     let psql = |sql: &str, wanted: &str| {
-        let words = ["exec", server, "psql", "-h", "127.0.0.1", "-U", "postgres", "-tAc", sql];
+        let words = [
+            "exec",
+            server,
+            "psql",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-tAc",
+            sql,
+        ];
         daemon.ask_until(&words, |text| text.trim() == wanted)
     };
     psql("SELECT 6 * 7", "42");
-    psql("CREATE ROLE hermes LOGIN PASSWORD 'another-password'", "CREATE ROLE");
+    psql(
+        "CREATE ROLE hermes LOGIN PASSWORD 'another-password'",
+        "CREATE ROLE",
+    );
     psql("CREATE DATABASE hermes OWNER hermes", "CREATE DATABASE");
 
     let secrets = tempfile::tempdir().unwrap();
     let mut mounts = Vec::new();
-    for (name, value) in [("token", "0123456789abcdef0123456789abcdef"), ("password", "another-password")] {
+    for (name, value) in [
+        ("token", "0123456789abcdef0123456789abcdef"),
+        ("password", "another-password"),
+    ] {
         let path = secrets.path().join(name);
         std::fs::write(&path, value).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o444);
         std::fs::set_permissions(&path, mode).unwrap();
-        mounts.push(format!("--volume={}:/run/secrets/{name}:ro", path.display()));
+        mounts.push(format!(
+            "--volume={}:/run/secrets/{name}:ro",
+            path.display()
+        ));
     }
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(secrets.path(), mode).unwrap();
@@ -132,18 +189,40 @@ fn postgres_and_hermes(daemon: &Daemon) {
         ],
         &[],
     );
-    curl(daemon, server, &["http://127.0.0.1:8000/health"], |page| page.contains("ok"));
+    curl(daemon, server, &["http://127.0.0.1:8000/health"], |page| {
+        page.contains("ok")
+    });
     // What is written is read again, by another request.
     let token = "Authorization: Bearer 0123456789abcdef0123456789abcdef";
     let agent = r#"{"name":"worker-1","tier":"trusted"}"#;
     let json = "Content-Type: application/json";
     let agents = "http://127.0.0.1:8000/agents";
-    curl(daemon, server, &["-H", token, "-H", json, "-d", agent, agents], |page| page.contains("worker-1"));
-    let list = curl(daemon, server, &["-H", token, agents], |page| !page.is_empty());
+    curl(
+        daemon,
+        server,
+        &["-H", token, "-H", json, "-d", agent, agents],
+        |page| page.contains("worker-1"),
+    );
+    let list = curl(daemon, server, &["-H", token, agents], |page| {
+        !page.is_empty()
+    });
     assert!(list.contains("worker-1"), "{list}");
-    psql("SELECT count(*) FROM pg_stat_user_tables WHERE n_tup_ins > 0", "0");
-    let metrics = curl(daemon, server, &["-i", "http://127.0.0.1:8000/metrics"], |page| page.contains("# TYPE"));
-    assert!(metrics.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{metrics}");
+    psql(
+        "SELECT count(*) FROM pg_stat_user_tables WHERE n_tup_ins > 0",
+        "0",
+    );
+    let metrics = curl(
+        daemon,
+        server,
+        &["-i", "http://127.0.0.1:8000/metrics"],
+        |page| page.contains("# TYPE"),
+    );
+    assert!(
+        metrics
+            .to_lowercase()
+            .contains("content-type: text/plain; version=0.0.4"),
+        "{metrics}"
+    );
 }
 
 fn redis(daemon: &Daemon) {
@@ -152,12 +231,24 @@ fn redis(daemon: &Daemon) {
         daemon,
         server,
         "none",
-        &["--docker=--tmpfs=/data:mode=0700,uid=999,gid=1000", "--docker=--tmpfs=/tmp"],
+        &[
+            "--docker=--tmpfs=/data:mode=0700,uid=999,gid=1000",
+            "--docker=--tmpfs=/tmp",
+        ],
         &["redis-server", "--requirepass", "a-password"],
     );
-    let refused = daemon.ask_until(&["exec", server, "redis-cli", "PING"], |text| !text.is_empty());
+    let refused = daemon.ask_until(&["exec", server, "redis-cli", "PING"], |text| {
+        !text.is_empty()
+    });
     assert!(refused.contains("NOAUTH"), "{refused}");
-    let words = ["exec", "-e", "REDISCLI_AUTH=a-password", server, "redis-cli", "PING"];
+    let words = [
+        "exec",
+        "-e",
+        "REDISCLI_AUTH=a-password",
+        server,
+        "redis-cli",
+        "PING",
+    ];
     assert_eq!(daemon.ask(&words).trim(), "PONG");
 }
 
@@ -166,7 +257,11 @@ fn caddy(daemon: &Daemon) {
     let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
     std::fs::set_permissions(folder.path(), mode(0o755)).unwrap();
     let file = folder.path().join("Caddyfile");
-    std::fs::write(&file, "{\n\tadmin off\n}\n:8080 {\n\trespond \"a page\"\n}\n").unwrap();
+    std::fs::write(
+        &file,
+        "{\n\tadmin off\n}\n:8080 {\n\trespond \"a page\"\n}\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&file, mode(0o644)).unwrap();
     let mount = format!("--volume={}:/etc/caddy/Caddyfile:ro", file.display());
     serve(
@@ -181,6 +276,11 @@ fn caddy(daemon: &Daemon) {
         ],
         &[],
     );
-    let page = curl(daemon, "caddy-bookworm", &["http://127.0.0.1:8080/"], |page| !page.is_empty());
+    let page = curl(
+        daemon,
+        "caddy-bookworm",
+        &["http://127.0.0.1:8080/"],
+        |page| !page.is_empty(),
+    );
     assert_eq!(page, "a page");
 }

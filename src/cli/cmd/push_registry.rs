@@ -49,9 +49,12 @@ enum Compress {
 const UPLOADS: usize = 4;
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
-    let reference: Reference = args.to.parse().map_err(
-        |error: crate::pure::oci::ReferenceError| CliError::new(Exit::Usage, error.to_string()),
-    )?;
+    let reference: Reference =
+        args.to
+            .parse()
+            .map_err(|error: crate::pure::oci::ReferenceError| {
+                CliError::new(Exit::Usage, error.to_string())
+            })?;
     if let Some(digest) = reference.digest {
         return Err(CliError::new(
             Exit::Usage,

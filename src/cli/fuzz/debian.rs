@@ -1,9 +1,9 @@
 //! Debian's formats.
 
+use crate::pure::images::debian::{self, BinaryControl, Index, Keyring, Release, Request};
+use crate::pure::name::Arch;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use crate::pure::images::debian::{BinaryControl, Index, Keyring, Release, Request, self};
-use crate::pure::name::{Arch};
 
 /// The bytes are the `control` file of a .deb.
 pub fn deb_control(bytes: &[u8]) -> Result<String, String> {

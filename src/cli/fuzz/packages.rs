@@ -1,11 +1,11 @@
 //! Packages, and the layers that are made of them.
 
-use std::collections::BTreeSet;
-use std::io::Cursor;
 use crate::pure::images::layer::{Options, from_deb};
 use crate::pure::images::rules::Prune;
-use crate::pure::name::{BlobDigest};
+use crate::pure::name::BlobDigest;
 use crate::pure::pins::PackagePin;
+use std::collections::BTreeSet;
+use std::io::Cursor;
 
 /// The bytes are a Debian package.
 pub fn deb(bytes: &[u8]) -> Result<String, String> {

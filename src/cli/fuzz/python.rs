@@ -1,9 +1,9 @@
 //! Wheels and their indexes, and apt's sources.
 
-use std::io::Cursor;
 use crate::pure::images::debian::sources_list;
-use crate::pure::images::python::{Target, WheelName, from_wheel, record, requirements, self};
-use crate::pure::name::{Arch};
+use crate::pure::images::python::{self, Target, WheelName, from_wheel, record, requirements};
+use crate::pure::name::Arch;
+use std::io::Cursor;
 
 /// The bytes are a recipe's requirements.
 pub fn requirements(bytes: &[u8]) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! What registries send, and how they are named.
 
 use crate::edge::registry::{challenges, error_words};
-use crate::pure::name::{Arch};
+use crate::pure::name::Arch;
 use crate::pure::oci::{Reference, media, received};
 
 /// The bytes are a reference of an image: what is taken is the same when it is written out and read again.

@@ -137,7 +137,8 @@ impl<'a> Set<'a> {
 
     /// Of a store that has everything, the image and the layer of the largest package are taken away: what an update of it leaves.
     fn one_package_unknown(&self) -> Result<Measured> {
-        let shown = process::text(&mut self.forge(&["image", "show", "set", "--json"], &self.full))?;
+        let shown =
+            process::text(&mut self.forge(&["image", "show", "set", "--json"], &self.full))?;
         let shown: serde_json::Value = serde_json::from_str(&shown)?;
         let layers = shown["layers"].as_array().context("no layers")?;
         let layer = layers

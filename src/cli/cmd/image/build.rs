@@ -54,7 +54,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     }
     progress.finish();
     let size = |image: &crate::pure::oci::image::Image| {
-        image.layers.iter().map(|layer| layer.link.size).sum::<u64>()
+        image
+            .layers
+            .iter()
+            .map(|layer| layer.link.size)
+            .sum::<u64>()
     };
     if args.json {
         let list: Vec<_> = built

@@ -73,11 +73,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     };
     let target = Target::of(&args.out);
     if form == Form::Docker && !to_stdout && matches!(target, Target::Folder(_)) {
-        return Err(CliError::new(
-            Exit::Usage,
-            "`docker load` reads an archive, not a folder",
-        )
-        .hint("name a file that ends in .tar"));
+        return Err(
+            CliError::new(Exit::Usage, "`docker load` reads an archive, not a folder")
+                .hint("name a file that ends in .tar"),
+        );
     }
     let images = Images::open(&opened, global)?;
     let progress = progress::Progress::start(global, "looking into the store");
@@ -87,7 +86,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             Compress::Gzip => Compression::Gzip,
             Compress::Zstd => Compression::Zstd,
         };
-        let bytes = images.describe(&link)?.layers.iter().map(|l| l.link.size).sum();
+        let bytes = images
+            .describe(&link)?
+            .layers
+            .iter()
+            .map(|l| l.link.size)
+            .sum();
         progress.begin("compressing", 1, bytes);
         link = images.compress(&link, form, &progress)?;
     }
@@ -106,7 +110,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     if !global.quiet {
         tell(&format!(
             "exported {full} to {}: {}\n",
-            if to_stdout { "standard output".into() } else { args.out.display().to_string() },
+            if to_stdout {
+                "standard output".into()
+            } else {
+                args.out.display().to_string()
+            },
             amount(exported.bytes)
         ));
     }

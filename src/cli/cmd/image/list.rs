@@ -40,7 +40,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         let size = match &stored {
             Some(link) => {
                 let image = images.describe(link)?;
-                Some(image.layers.iter().map(|layer| layer.link.size).sum::<u64>())
+                Some(
+                    image
+                        .layers
+                        .iter()
+                        .map(|layer| layer.link.size)
+                        .sum::<u64>(),
+                )
             }
             None => None,
         };

@@ -44,7 +44,11 @@ pub(super) struct Args {
     /// Image to start
     image: String,
     /// What to run in it instead of its own command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 }
 
@@ -58,7 +62,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let link = images.get(&name, arch, &progress)?;
     let tag = format!("{BUILT_REGISTRY}/{name}:sha256-{}", link.digest.hex());
     let failed = |error: DockerError| {
-        CliError::failed(&error).hint("is Docker installed, its daemon running, and may you use it?")
+        CliError::failed(&error)
+            .hint("is Docker installed, its daemon running, and may you use it?")
     };
     if !docker::has(&tag).map_err(failed)? {
         progress.say("loading the image into Docker");

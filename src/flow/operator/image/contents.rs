@@ -67,10 +67,7 @@ pub type Files = BTreeMap<ImagePath, Found>;
 ///
 /// # Errors
 /// [`ContentsError`].
-pub fn files(
-    store: &dyn Store,
-    image: &Image,
-) -> Result<Files, ContentsError> {
+pub fn files(store: &dyn Store, image: &Image) -> Result<Files, ContentsError> {
     let mut all = BTreeMap::new();
     for layer in &image.layers {
         let digest = layer.link.digest;

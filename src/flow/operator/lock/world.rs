@@ -9,8 +9,8 @@ use crate::edge::debian::{Debian as Archive, IndexRequest};
 use crate::edge::python::Python as Wheels;
 use crate::edge::registry::Registry;
 use crate::flow::operator::image::build::{self, Request as BuildRequest};
-use crate::flow::operator::image::workshop::{Bench, Workshop, unbuilt};
 use crate::flow::operator::image::sources::{self, Wanted};
+use crate::flow::operator::image::workshop::{Bench, Workshop, unbuilt};
 use crate::pure::config::image::{Debian, Image, Python};
 use crate::pure::images::debian::{Index, Request, resolve};
 use crate::pure::images::python::requirements;
@@ -140,7 +140,12 @@ impl Resolver for World<'_> {
             let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             format!("{}: {}", recipe.requirements, lines.join("\n  "))
         })?;
-        let Workshop { sources, store, http, .. } = self.workshop;
+        let Workshop {
+            sources,
+            store,
+            http,
+            ..
+        } = self.workshop;
         let wheels = Wheels::new(sources.python.clone());
         Ok(wheels.resolve(store, http, &wanted, &target)?)
     }
@@ -165,7 +170,12 @@ impl Resolver for World<'_> {
             build: &unbuilt,
             is_locked: false,
         };
-        let built = build::build(self.workshop.store, &request, &bench, self.workshop.progress)?;
+        let built = build::build(
+            self.workshop.store,
+            &request,
+            &bench,
+            self.workshop.progress,
+        )?;
         Ok(Built {
             digest: built.digest,
             layers: built.layers,
