@@ -64,13 +64,7 @@ fn curl(
     arguments: &[&str],
     satisfied: impl Fn(&str) -> bool,
 ) -> String {
-    let debug = format!(
-        "forge.invalid/debug:sha256-{}",
-        forge(daemon, &["--quiet", "image", "build", "debug"])
-            .trim()
-            .strip_prefix("sha256:")
-            .unwrap()
-    );
+    let debug = debug(daemon);
     let network = format!("container:{server}");
     let mut words = vec![
         "run",
@@ -85,6 +79,37 @@ fn curl(
     ];
     words.extend(arguments);
     daemon.ask_until(&words, satisfied)
+}
+
+/// The status of a server's answer.
+fn curl_status(daemon: &Daemon, server: &str, arguments: &[&str]) -> String {
+    let network = format!("container:{server}");
+    let debug = debug(daemon);
+    let mut words = vec![
+        "run",
+        "--rm",
+        "--network",
+        &network,
+        "--entrypoint",
+        "curl",
+        &debug,
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+    ];
+    words.extend(arguments);
+    daemon.ask(&words)
+}
+
+/// What Docker knows the toolbox by.
+fn debug(daemon: &Daemon) -> String {
+    let digest = forge(daemon, &["--quiet", "image", "build", "debug"]);
+    format!(
+        "forge.invalid/debug:sha256-{}",
+        digest.trim().strip_prefix("sha256:").unwrap()
+    )
 }
 
 #[test]
@@ -103,22 +128,53 @@ fn every_recipe_is_started_and_answers() {
     postgres_and_hermes(daemon);
     redis(daemon);
     caddy(daemon);
-    for (image, port, path) in [
-        ("prometheus-bookworm", 9090, "/-/ready"),
-        ("alertmanager-bookworm", 9093, "/-/ready"),
-        ("node-exporter-bookworm", 9100, "/metrics"),
+    let folder = tempfile::tempdir().unwrap();
+    let file = readable(
+        &folder,
+        "alertmanager.yml",
+        "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n",
+    );
+    let mount = format!("--volume={file}:/etc/alertmanager/alertmanager.yml:ro");
+    // A volume without a name begins as the folder of the image, owner and all.
+    for (image, port, path, data, command) in [
+        (
+            "prometheus-bookworm",
+            9090,
+            "/-/ready",
+            "/prometheus",
+            &[][..],
+        ),
+        (
+            "alertmanager-bookworm",
+            9093,
+            "/-/ready",
+            "/alertmanager",
+            &[
+                "--config.file=/etc/alertmanager/alertmanager.yml",
+                "--storage.path=/alertmanager",
+                // Alone on its loopback it has no address to tell others.
+                "--cluster.listen-address=",
+            ],
+        ),
+        ("node-exporter-bookworm", 9100, "/metrics", "/data", &[]),
     ] {
-        let options: &[&str] = match image {
-            "prometheus-bookworm" => &["--docker=--tmpfs=/prometheus:mode=1777"],
-            "alertmanager-bookworm" => &["--docker=--tmpfs=/alertmanager:mode=1777"],
-            _ => &[],
-        };
-        serve(daemon, image, "none", options, &[]);
+        let volume = format!("--volume={data}");
+        serve(daemon, image, "none", &[&volume, &mount], command);
         let url = format!("http://127.0.0.1:{port}{path}");
         curl(daemon, image, &[&url], |page| !page.is_empty());
     }
     let version = forge(daemon, &["image", "run", "restic", "version"]);
     assert!(version.starts_with("restic "), "{version}");
+}
+
+/// A file that every user of a container may read.
+fn readable(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(folder.path(), mode(0o755)).unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, mode(0o444)).unwrap();
+    path.display().to_string()
 }
 
 fn postgres_and_hermes(daemon: &Daemon) {
@@ -135,44 +191,35 @@ fn postgres_and_hermes(daemon: &Daemon) {
         ],
         &[],
     );
-    let psql = |sql: &str, wanted: &str| {
+    // Over the socket, on which the superuser needs no password: the server of the first set-up listens there too, so until the role stays.
+    let psql = |database: &str, sql: &str, wanted: &str| {
         let words = [
-            "exec",
-            server,
-            "psql",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-tAc",
-            sql,
+            "exec", server, "psql", "-U", "postgres", "-d", database, "-tAc", sql,
         ];
         daemon.ask_until(&words, |text| text.trim() == wanted)
     };
-    psql("SELECT 6 * 7", "42");
+    daemon.ask_until(&["exec", server, "pg_isready", "-h", "127.0.0.1"], |_| true);
+    psql("postgres", "SELECT 6 * 7", "42");
     psql(
+        "postgres",
         "CREATE ROLE hermes LOGIN PASSWORD 'another-password'",
         "CREATE ROLE",
     );
-    psql("CREATE DATABASE hermes OWNER hermes", "CREATE DATABASE");
+    psql(
+        "postgres",
+        "CREATE DATABASE hermes OWNER hermes",
+        "CREATE DATABASE",
+    );
 
     let secrets = tempfile::tempdir().unwrap();
-    let mut mounts = Vec::new();
-    for (name, value) in [
+    let mounts = [
         ("token", "0123456789abcdef0123456789abcdef"),
         ("password", "another-password"),
-    ] {
-        let path = secrets.path().join(name);
-        std::fs::write(&path, value).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o444);
-        std::fs::set_permissions(&path, mode).unwrap();
-        mounts.push(format!(
-            "--volume={}:/run/secrets/{name}:ro",
-            path.display()
-        ));
-    }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(secrets.path(), mode).unwrap();
+    ]
+    .map(|(name, value)| {
+        let file = readable(&secrets, name, value);
+        format!("--volume={file}:/run/secrets/{name}:ro")
+    });
     serve(
         daemon,
         "hermes-api",
@@ -192,11 +239,13 @@ fn postgres_and_hermes(daemon: &Daemon) {
     curl(daemon, server, &["http://127.0.0.1:8000/health"], |page| {
         page.contains("ok")
     });
-    // What is written is read again, by another request.
+    // What is written is read again: by another request, and by the database itself.
     let token = "Authorization: Bearer 0123456789abcdef0123456789abcdef";
-    let agent = r#"{"name":"worker-1","tier":"trusted"}"#;
     let json = "Content-Type: application/json";
-    let agents = "http://127.0.0.1:8000/agents";
+    let agents = "http://127.0.0.1:8000/v1/agents";
+    let refused = curl_status(daemon, server, &[agents]);
+    assert_eq!(refused, "401");
+    let agent = r#"{"name":"worker-1","trust":"trusted"}"#;
     curl(
         daemon,
         server,
@@ -207,10 +256,7 @@ fn postgres_and_hermes(daemon: &Daemon) {
         !page.is_empty()
     });
     assert!(list.contains("worker-1"), "{list}");
-    psql(
-        "SELECT count(*) FROM pg_stat_user_tables WHERE n_tup_ins > 0",
-        "0",
-    );
+    psql("hermes", "SELECT name FROM agents", "worker-1");
     let metrics = curl(
         daemon,
         server,
@@ -254,23 +300,16 @@ fn redis(daemon: &Daemon) {
 
 fn caddy(daemon: &Daemon) {
     let folder = tempfile::tempdir().unwrap();
-    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
-    std::fs::set_permissions(folder.path(), mode(0o755)).unwrap();
-    let file = folder.path().join("Caddyfile");
-    std::fs::write(
-        &file,
-        "{\n\tadmin off\n}\n:8080 {\n\trespond \"a page\"\n}\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&file, mode(0o644)).unwrap();
-    let mount = format!("--volume={}:/etc/caddy/Caddyfile:ro", file.display());
+    let text = "{\n\tadmin off\n}\n:8080 {\n\trespond \"a page\"\n}\n";
+    let file = readable(&folder, "Caddyfile", text);
+    let mount = format!("--volume={file}:/etc/caddy/Caddyfile:ro");
     serve(
         daemon,
         "caddy-bookworm",
         "none",
         &[
-            "--docker=--tmpfs=/config:mode=1777",
-            "--docker=--tmpfs=/data:mode=1777",
+            "--volume=/config",
+            "--volume=/data",
             "--docker=--cap-add=NET_BIND_SERVICE",
             &mount,
         ],
