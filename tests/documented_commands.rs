@@ -15,6 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+mod warm;
+
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A command that cannot run here as it stands.
@@ -163,7 +165,7 @@ fn commands(block: &[(usize, &str)]) -> Vec<Shown> {
     commands
 }
 
-/// A machine with the program, an SSH key and nothing else; removed when it is dropped.
+/// A machine with the program, an SSH key, the packages of the shipped hosts' recipes and nothing else; removed when it is dropped.
 struct Machine {
     temp: tempfile::TempDir,
     here: PathBuf,
@@ -183,6 +185,7 @@ impl Machine {
             .status()
             .unwrap();
         assert!(made.success(), "ssh-keygen makes a key");
+        warm::copy("mainframe", &root.join("store"));
         Self {
             here: root.join("work"),
             temp,

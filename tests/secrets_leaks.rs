@@ -7,6 +7,7 @@
 )]
 
 mod secrets_support;
+mod warm;
 
 use std::path::{Path, PathBuf};
 
@@ -266,6 +267,7 @@ fn a_build_leaves_no_value_anywhere() {
         );
         [output.stdout, output.stderr].concat()
     };
+    warm::copy("mainframe", &temp.path().join("cache/forge/store"));
     let mut printed = Vec::new();
     for args in [
         &["secret", "set", "mainframe", "backup_key"][..],

@@ -213,10 +213,11 @@ fn is_formed(text: &str, form: Form) -> Result<()> {
 
 fn digests(forge: &Path, root: &Path) -> Result<String> {
     let mut text = DIGESTS_HEADING.to_owned();
+    // It stays, so that the packages of recipes are fetched once.
+    let store = workspace::target()?.join("gen-store");
     for host in hosts(root)? {
-        let store = tempfile::tempdir().context("making a store")?;
         let mut command = forge_command(forge, root);
-        command.args(["build", &host, "--store"]).arg(store.path());
+        command.args(["build", &host, "--store"]).arg(&store);
         let said = process::text(&mut command)
             .with_context(|| format!("building {host} for {DIGESTS}"))?;
         let digest = said.strip_suffix('\n').unwrap_or(&said);
