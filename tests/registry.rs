@@ -21,7 +21,7 @@ use forge::edge::store::{
 use forge::flow::operator::pull::pull;
 use forge::flow::operator::push::{Push, push};
 use forge::flow::progress::Silent;
-use forge::pure::bundle::{Draft, Part, PartKind};
+use forge::pure::bundle::{Draft, Embedded, Part, PartKind};
 use forge::pure::config::sources::RegistrySource;
 use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
 use forge::pure::oci::{Link, Repository, media};
@@ -454,6 +454,13 @@ fn a_bundle_goes_and_comes_with_the_same_digest() {
     };
     let sealed = draft.seal().unwrap();
     for (path, present) in [("alone", Vec::new()), ("embedded", vec![image])] {
+        let present: Vec<Embedded> = present
+            .into_iter()
+            .map(|manifest: Link| Embedded {
+                pinned: manifest.digest.as_manifest(),
+                manifest,
+            })
+            .collect();
         let name = "shop/web".parse().unwrap();
         put_bundle(&here, &sealed, &present, &name, Trust::Size).unwrap();
         let root = (&here as &dyn Store).refs().unwrap()[&name].clone();

@@ -7,6 +7,7 @@ use crate::cli::args::Global;
 use crate::cli::bundles;
 use crate::cli::error::{CliError, Exit};
 use crate::edge::http::Http;
+use crate::edge::packing::Compression;
 use crate::edge::registry::{DockerCredentials, Registry};
 use crate::edge::store::{DiskStore, Store};
 use crate::flow::operator::evaluate::Opened;
@@ -18,10 +19,11 @@ use crate::flow::operator::image::sbom;
 use crate::flow::operator::image::workshop::{Bench, Workshop};
 use crate::flow::operator::pull::pull;
 use crate::flow::progress::Progress;
+use crate::pure::bundle::Embedded;
 use crate::pure::config::image::{Image, ImageSource};
 use crate::pure::images::inputs;
 use crate::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
-use crate::pure::oci::image::{self, Compression};
+use crate::pure::oci::image;
 use crate::pure::oci::{Link, Repository, media};
 use crate::pure::pins::{BuildPin, Pin};
 use crate::pure::system::{BUILT_REGISTRY, System};
@@ -163,16 +165,19 @@ impl<'a> Images<'a> {
         system: &System,
         vendor: bool,
         progress: &dyn Progress,
-    ) -> Result<Vec<Link>, CliError> {
+    ) -> Result<Vec<Embedded>, CliError> {
         let arch = arch_of(system)?;
-        let mut links = Vec::new();
-        for name in system.images.keys() {
+        let mut images = Vec::new();
+        for (name, evaluated) in &system.images {
             let image = self.image(name)?;
             if vendor || image.recipe().is_some() {
-                links.push(self.get(name, arch, progress)?);
+                images.push(Embedded {
+                    pinned: evaluated.digest,
+                    manifest: self.get(name, arch, progress)?,
+                });
             }
         }
-        Ok(links)
+        Ok(images)
     }
 
     /// The bill of materials of an image.
@@ -328,6 +333,10 @@ impl<'a> Images<'a> {
         arch: Arch,
         progress: &dyn Progress,
     ) -> Result<Link, CliError> {
+        // What is damaged is fetched again.
+        if let Ok(Some(link)) = self.present(name, arch) {
+            return Ok(link);
+        }
         let Some(Pin::Registry(pin)) = self.opened.pins.all.get(name) else {
             return Err(
                 CliError::new(Exit::No, format!("image `{name}` is not in forge.lock"))

@@ -12,6 +12,7 @@ pub mod editor;
 pub mod http;
 pub mod lock_file;
 pub mod new_project;
+pub mod packing;
 pub mod program;
 pub mod project;
 pub mod python;

@@ -19,12 +19,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::edge::packing::Compression;
 pub(crate) use auth::challenges;
 pub use credentials::{Credential, Credentials, DockerCredentials, FixedCredentials};
 pub use error::RegistryError;
 pub(crate) use error::error_words;
 pub use pull::Received;
-pub use push::{Compression, Pushed};
+pub use push::Pushed;
 
 use crate::edge::http::Http;
 use crate::pure::config::sources::RegistrySource;

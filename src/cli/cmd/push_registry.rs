@@ -1,11 +1,10 @@
 use serde_json::json;
 
-use super::image::{arch_of, image_name, open};
+use super::image::{Compress, arch_of, image_name, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
 use crate::cli::{Outcome, bundles, print, print_json, progress, session, tell};
-use crate::edge::registry::Compression;
 use crate::edge::store::find_bundle;
 use crate::flow::operator::push::{Push, push};
 use crate::pure::name::Arch;
@@ -37,12 +36,6 @@ pub(crate) struct Args {
     /// Print what is there now as JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Compress {
-    Gzip,
-    Zstd,
 }
 
 /// Blobs sent at once.
@@ -94,10 +87,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             repository: &reference.repository,
             root: &root,
             tags: &tags,
-            compress: args.compress.map(|how| match how {
-                Compress::Gzip => Compression::Gzip,
-                Compress::Zstd => Compression::Zstd,
-            }),
+            compress: args.compress.map(Into::into),
             referrers: true,
             mount: None,
             jobs: UPLOADS,

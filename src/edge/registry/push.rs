@@ -13,33 +13,12 @@ use super::endpoint::Endpoint;
 use super::pull::Kept;
 use super::{LARGEST_MANIFEST, Registry, RegistryError};
 use crate::edge::http::{ATTEMPTS, Answer, Content, HttpError, Request, Told, pause};
+use crate::edge::packing::Compression;
 use crate::edge::store::{Store, StoreError};
 use crate::pure::name::BlobDigest;
 use crate::pure::oci::manifest::parse_index;
 use crate::pure::oci::rewrite::add_referrer;
 use crate::pure::oci::{Link, Repository, media, received};
-
-/// Docker's own layer before packing, which Docker itself never sends.
-const DOCKER_UNPACKED: &str = "application/vnd.docker.image.rootfs.diff.tar";
-
-/// How layers are packed for registries. In stores they are not packed at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Compression {
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    /// The media type of such a layer, packed: nothing if it is no unpacked layer, or if there is no such type.
-    pub fn of(self, media_type: &str) -> Option<&'static str> {
-        match (media_type, self) {
-            (media::LAYER, Self::Gzip) => Some(media::LAYER_GZIP),
-            (media::LAYER, Self::Zstd) => Some(media::LAYER_ZSTD),
-            (DOCKER_UNPACKED, Self::Gzip) => Some(media::DOCKER_LAYER),
-            _ => None,
-        }
-    }
-}
 
 /// What became of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,20 +315,7 @@ fn pack(
             hasher: Sha256::new(),
             size: 0,
         };
-        match how {
-            Compression::Gzip => {
-                // No name and no time: the same layer is packed into the same bytes.
-                let mut packer = flate2::write::GzEncoder::new(to, flate2::Compression::new(6));
-                io::copy(&mut blob, &mut packer)?;
-                packer.finish()
-            }
-            Compression::Zstd => {
-                let mut packer = zstd::stream::write::Encoder::new(to, 3)?;
-                packer.include_checksum(true)?;
-                io::copy(&mut blob, &mut packer)?;
-                packer.finish()
-            }
-        }
+        how.pack(&mut blob, to)
     };
     let packed = pack().map_err(|source| StoreError::Source { digest, source })?;
     Ok((

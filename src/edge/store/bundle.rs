@@ -1,9 +1,9 @@
 //! Bundles in a store.
 
 use super::{RefChange, Store, StoreError, Trust, Written};
-use crate::pure::bundle::{OpenError, Opened, Sealed, system_manifest};
+use crate::pure::bundle::{Embedded, OpenError, Opened, Sealed, system_manifest};
 use crate::pure::name::BundleDigest;
-use crate::pure::oci::{Link, RefName};
+use crate::pure::oci::RefName;
 
 /// Puts a bundle and lets a name point to it. If both are there already, nothing is written.
 ///
@@ -14,7 +14,7 @@ use crate::pure::oci::{Link, RefName};
 pub fn put_bundle(
     store: &dyn Store,
     sealed: &Sealed,
-    present: &[Link],
+    present: &[Embedded],
     name: &RefName,
     trust: Trust,
 ) -> Result<Written, StoreError> {

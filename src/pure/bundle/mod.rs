@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use from_draft::{Draft, SealError, Sealed};
 pub use from_store::{OpenError, Opened, system_manifest};
-pub use package::Package;
+pub use package::{Embedded, Package, embedded};
 pub use part::{Part, PartKind, Title, TitleError};
 
 use crate::pure::name::{BlobDigest, ImageName, ManifestDigest};

@@ -289,7 +289,10 @@ fn a_package_leads_to_its_bundle() {
         (sealed.digest().blob(), None)
     );
 
-    let images = ["b", "a", "b"].map(|text| Link::to(media::MANIFEST, text.as_bytes()));
+    let images = ["b", "a", "b"].map(|text| Embedded {
+        pinned: BlobDigest::of(format!("index of {text}")).as_manifest(),
+        manifest: Link::to(media::MANIFEST, text.as_bytes()),
+    });
     let package = sealed.package_index(&images).unwrap();
     let index = package.index.unwrap();
     assert_eq!(package.root.digest, BlobDigest::of(&index));
@@ -297,6 +300,11 @@ fn a_package_leads_to_its_bundle() {
         sealed.package_index(&images[1..]).unwrap().root,
         package.root
     );
+    let mut listed = embedded(&index).unwrap();
+    listed.sort();
+    let mut known = images[1..].to_vec();
+    known.sort();
+    assert_eq!(listed, known);
 
     let read = |link: &Link| {
         Ok::<_, ManifestError>(if link.digest == package.root.digest {

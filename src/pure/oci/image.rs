@@ -80,14 +80,3 @@ pub enum Compression {
     Gzip,
     Zstd,
 }
-
-impl Compression {
-    /// The media type of a layer that is compressed so.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::None => media::LAYER,
-            Self::Gzip => media::LAYER_GZIP,
-            Self::Zstd => media::LAYER_ZSTD,
-        }
-    }
-}

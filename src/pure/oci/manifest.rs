@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::canonical::{self, CanonicalError};
 use super::media;
-use crate::pure::name::{Arch, BlobDigest};
+use crate::pure::name::BlobDigest;
 
 /// Why bytes are no manifest or index, or why one cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -147,53 +147,6 @@ pub fn parse_index(bytes: &[u8]) -> Result<ImageIndex, ManifestError> {
     }
 }
 
-/// What kind of manifest these bytes are. Docker always says it; in OCI the field may be missing, and then the other fields tell (OCI
-/// image specification, "Image Manifest Property Descriptions", `mediaType`).
-///
-/// # Errors
-/// [`ManifestError::Parse`] if it is neither a manifest nor an index.
-pub fn media_type(bytes: &[u8]) -> Result<String, ManifestError> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Outline {
-        media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let outline: Outline = parse("manifest", bytes)?;
-    Ok(match outline {
-        Outline {
-            media_type: Some(known),
-            ..
-        } => known,
-        Outline {
-            manifests: Some(_), ..
-        } => media::INDEX.to_owned(),
-        _ => media::MANIFEST.to_owned(),
-    })
-}
-
-/// The manifest of an index for Linux on this architecture, if there is one.
-///
-/// # Errors
-/// [`ManifestError`] if the bytes are no index.
-pub fn platform(index: &[u8], arch: Arch) -> Result<Option<Link>, ManifestError> {
-    let index = parse_index(index)?;
-    let fits = |descriptor: &&Descriptor| {
-        descriptor.platform().as_ref().is_some_and(|platform| {
-            let variant = platform.variant().as_deref();
-            platform.os().to_string() == "linux"
-                && platform.architecture().to_string() == arch.as_str()
-                && matches!((arch, variant), (_, None) | (Arch::Arm64, Some("v8")))
-        })
-    };
-    index
-        .manifests()
-        .iter()
-        .find(fits)
-        .map(Link::try_from)
-        .transpose()
-}
-
 /// The blobs that a blob of this media type refers to: config and layers of a manifest, manifests of an index, nothing for
 /// everything else. A `subject` is no child: a manifest is complete without it.
 ///
@@ -251,25 +204,6 @@ pub fn encode_index(
         .build()?;
     index.set_artifact_type(artifact_type.map(MediaType::from));
     Ok(canonical::to_vec(&index)?)
-}
-
-/// The canonical bytes of this manifest with other layers, which keep the annotations of those that they stand for.
-///
-/// # Errors
-/// As [`encode_artifact`].
-pub fn with_layers(manifest: &ImageManifest, layers: &[Link]) -> Result<Vec<u8>, ManifestError> {
-    let mut manifest = manifest.clone();
-    let old = manifest.layers().iter();
-    let layers = layers
-        .iter()
-        .zip(old)
-        .map(|(link, old)| {
-            let annotations = old.annotations().clone().unwrap_or_default();
-            link.descriptor(&annotations.into_iter().collect())
-        })
-        .collect::<Result<_, _>>()?;
-    manifest.set_layers(layers);
-    Ok(canonical::to_vec(&manifest)?)
 }
 
 #[cfg(test)]

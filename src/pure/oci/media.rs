@@ -43,6 +43,9 @@ pub const TITLE: &str = "org.opencontainers.image.title";
 /// The name of an entry of an `index.json`.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The digest by which a bundle names an image that is embedded beside it: that of its manifest, or of an index that has this manifest.
+pub const PINNED: &str = "forge.image";
+
 /// The name of an image in containerd, and so in Docker's containerd store.
 pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 

@@ -1,7 +1,7 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::{arch_of, image_name, open};
+use super::{Compress, arch_of, image_name, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::{Images, built_name};
@@ -10,7 +10,6 @@ use crate::cli::{Outcome, print, progress, tell};
 use crate::edge::store::export::{Form, Target, export_image, stream_image};
 use crate::flow::progress::Progress as _;
 use crate::pure::name::Arch;
-use crate::pure::oci::image::Compression;
 
 const AFTER_HELP: &str = "\
 The layers are written as they are in the store, uncompressed, so that the digest stays what forge.lock says; with `--compress` the manifest is
@@ -50,12 +49,6 @@ enum Format {
     Docker,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Compress {
-    Gzip,
-    Zstd,
-}
-
 pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let arch = arch_of(args.arch)?;
     let opened = open(global)?;
@@ -82,10 +75,6 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let progress = progress::Progress::start(global, "looking into the store");
     let mut link = images.get(&name, arch, &progress)?;
     if let Some(compress) = args.compress {
-        let form = match compress {
-            Compress::Gzip => Compression::Gzip,
-            Compress::Zstd => Compression::Zstd,
-        };
         let bytes = images
             .describe(&link)?
             .layers
@@ -93,7 +82,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             .map(|l| l.link.size)
             .sum();
         progress.begin("compressing", 1, bytes);
-        link = images.compress(&link, form, &progress)?;
+        link = images.compress(&link, compress.into(), &progress)?;
     }
     progress.say("exporting");
     let full = match &args.name {

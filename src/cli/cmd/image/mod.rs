@@ -11,6 +11,7 @@ use crate::cli::Outcome;
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::session;
+use crate::edge::packing::Compression;
 use crate::flow::operator::evaluate::Opened;
 use crate::pure::name::{Arch, ImageName};
 
@@ -29,6 +30,22 @@ Examples:
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Compress {
+    Gzip,
+    Zstd,
+}
+
+impl From<Compress> for Compression {
+    fn from(how: Compress) -> Self {
+        match how {
+            Compress::Gzip => Self::Gzip,
+            Compress::Zstd => Self::Zstd,
+        }
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -6,7 +6,7 @@ use super::super::{
     put_bundle, verify,
 };
 use super::{Fixture, MemoryStore, OnDisk, bundle, name};
-use crate::pure::bundle::OpenError;
+use crate::pure::bundle::{Embedded, OpenError};
 use crate::pure::name::{BlobDigest, BundleDigest};
 use crate::pure::oci::{Link, manifest, media};
 
@@ -485,7 +485,10 @@ fn a_package_keeps_its_images(fixture: &dyn Fixture) {
     put_bundle(
         store,
         &sealed,
-        &[image_link],
+        &[Embedded {
+            pinned: image_link.digest.as_manifest(),
+            manifest: image_link,
+        }],
         &name("shop/web"),
         Trust::Size,
     )

@@ -9,6 +9,7 @@ use crate::edge::store::{Store, StoreError};
 use crate::pure::images::layer::ImagePath;
 use crate::pure::name::BlobDigest;
 use crate::pure::oci::image::{Compression, Image, compression, config_of, read};
+use crate::pure::oci::received::ReceivedError;
 use crate::pure::oci::{Link, ManifestError};
 
 /// Why an image in a store cannot be looked into.
@@ -18,6 +19,8 @@ pub enum ContentsError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Received(#[from] ReceivedError),
     #[error("layer {digest} has the media type `{media_type}`, which forge cannot read")]
     MediaType {
         digest: BlobDigest,
