@@ -23,7 +23,7 @@ const ONE_PACKAGE: f64 = 15.0;
 
 pub(crate) fn run(bench: &Bench, root: &Path) -> Result<()> {
     let set = Set::lock(bench, root)?;
-    let first = set.from_cached_packages();
+    let first = set.nothing_unpacked();
     let updated = set.one_package_unknown();
     let mut rows = vec![
         bounded("image build, from cached .debs", first, 0),
@@ -127,7 +127,7 @@ impl<'a> Set<'a> {
         process::capture(Command::new("cp").arg("-al").arg(store).arg(copy)).map(drop)
     }
 
-    fn from_cached_packages(&self) -> Result<Measured> {
+    fn nothing_unpacked(&self) -> Result<Measured> {
         measure(
             self.bench.runs,
             || self.copy(&self.packages),
