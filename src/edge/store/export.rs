@@ -133,8 +133,8 @@ fn write_to(content: &Content<'_>, target: &Target) -> Result<Exported, ExportEr
 struct Content<'a> {
     store: &'a dyn Store,
     blobs: Vec<(BlobDigest, u64)>,
-    /// What the entry is called, so that an earlier export of the same is known.
-    name: String,
+    /// What the entry of an image is called, so that an earlier export of the same is known. Bundles are known by themselves.
+    image: Option<String>,
     index: Vec<u8>,
     /// `manifest.json`, for Docker.
     docker: Option<Vec<u8>>,
@@ -163,7 +163,7 @@ impl<'a> Content<'a> {
         Ok(Self {
             store,
             blobs,
-            name: name.to_string(),
+            image: None,
             index: entries.encode()?,
             docker: None,
         })
@@ -178,6 +178,7 @@ impl<'a> Content<'a> {
         let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
         let tag = tag.parse::<RefName>().map_err(ExportError::Name)?;
         let mut content = Self::of(store, image, &tag)?;
+        content.image = Some(tag.to_string());
         if form == Form::Docker {
             let annotations = BTreeMap::from([
                 (media::REF_NAME.to_owned(), tag.to_string()),
@@ -255,7 +256,7 @@ impl Drop for Scratch {
 
 fn to_folder(content: &Content<'_>, path: &Path) -> Result<(), ExportError> {
     let found = look(path)?;
-    check_folder(path, found, &content.name)?;
+    check_folder(path, found, content.image.as_deref())?;
     let (scratch, name) = Scratch::beside(path)?;
     let root = scratch.folder.enter_or_create(&scratch.name)?;
     let blobs = root.enter_or_create("blobs")?.enter_or_create("sha256")?;
@@ -383,7 +384,7 @@ fn look(path: &Path) -> Result<At, DiskError> {
     }
 }
 
-fn check_folder(path: &Path, found: At, entry: &str) -> Result<(), ExportError> {
+fn check_folder(path: &Path, found: At, image: Option<&str>) -> Result<(), ExportError> {
     let refuse = |why| {
         Err(ExportError::Refused {
             path: path.to_owned(),
@@ -420,7 +421,7 @@ fn check_folder(path: &Path, found: At, entry: &str) -> Result<(), ExportError> 
         Ok(entries)
             if entries
                 .iter()
-                .all(|there| is_bundle(there) || there.name.as_deref() == Some(entry)) =>
+                .all(|there| is_bundle(there) || image.is_some() && there.name.as_deref() == image) =>
         {
             Ok(())
         }

@@ -121,6 +121,7 @@ pub fn encode_all(
     subjects: &[Subject<'_>],
     created: &str,
 ) -> Result<Vec<u8>, CanonicalError> {
+    let mut images = Vec::new();
     let mut packages = BTreeMap::new();
     let mut relations = Vec::new();
     let mut digests = String::new();
@@ -132,8 +133,9 @@ pub fn encode_all(
             relations.push(relation(&root, "CONTAINS", &part));
             packages.insert(part, described);
         }
-        packages.insert(root.clone(), image(subject, &root));
+        images.push(image(subject, &root));
     }
+    images.extend(packages.into_values());
     canonical::to_vec(&json!({
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -142,7 +144,7 @@ pub fn encode_all(
         // Unique, as section 6.5 wants it, and nowhere to be fetched.
         "documentNamespace": format!("https://forge.invalid/spdx/{name}-{}", BlobDigest::of(&digests).hex()),
         "creationInfo": {"created": created, "creators": ["Tool: forge"]},
-        "packages": packages.into_values().collect::<Vec<_>>(),
+        "packages": images,
         "relationships": relations,
     }))
 }
