@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         text.push_str(&match (report.bad.len(), report.missing.len()) {
             (0, 0) => "intact\n".to_owned(),
             (bad, missing) => format!(
-                "{bad} damaged, {missing} missing\nbuild the hosts again to repair what is needed\n"
+                "{bad} damaged, {missing} missing\nremove what is damaged, then build the hosts again: what is missing is fetched or made anew\n"
             ),
         });
         print(&text)?;
