@@ -4,17 +4,21 @@ use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::table::amount;
 use crate::cli::{Outcome, bundles, print, print_json};
-use crate::edge::store::{Found, verify};
+use crate::edge::store::{Found, Store as _, verify};
 
 const AFTER_HELP: &str = "\
 Examples:
   forge verify
+  forge verify --repair    remove what is damaged; the next build fetches it or makes it anew
   forge verify --store /backup/store --json";
 
 /// Read every blob of the store again, and compare it with its digest
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
+    /// Remove what is damaged, so that the next build or fetch puts it there again
+    #[arg(long)]
+    repair: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -23,6 +27,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let store = bundles::open_store(global)?;
     let report = verify(&store).map_err(|error| CliError::failed(&error))?;
+    let suspects = report.bad.iter().map(|bad| bad.expected).collect();
+    let removed = match args.repair {
+        true => store
+            .evict(&suspects)
+            .map_err(|error| CliError::failed(&error))?
+            .len(),
+        false => 0,
+    };
     let why = |found: &Found| match found {
         Found::Digest(digest) => format!("its bytes have the digest {digest}"),
         Found::Unreadable(why) | Found::Misfit(why) => why.clone(),
@@ -30,6 +42,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     if args.json {
         print_json(&json!({
             "checked": report.checked,
+            "removed": removed,
             "bytes": report.bytes,
             "damaged": report.bad.iter().map(|bad| json!({
                 "digest": bad.expected,
@@ -77,8 +90,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         ));
         text.push_str(&match (report.bad.len(), report.missing.len()) {
             (0, 0) => "intact\n".to_owned(),
+            (bad, missing) if removed > 0 => format!(
+                "{bad} damaged, {missing} missing\nremoved {removed}; build the hosts again: what is missing is fetched or made anew\n"
+            ),
             (bad, missing) => format!(
-                "{bad} damaged, {missing} missing\nremove what is damaged, then build the hosts again: what is missing is fetched or made anew\n"
+                "{bad} damaged, {missing} missing\n`forge verify --repair` removes what is damaged; then build the hosts again\n"
             ),
         });
         print(&text)?;

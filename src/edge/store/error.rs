@@ -31,8 +31,8 @@ pub enum StoreError {
         location: String,
     },
     #[error(
-        "{location} is damaged: its bytes have the digest {found}, and should have {expected}; remove it, and run this again: what is \
-         missing is fetched or made anew. `forge verify` finds all damage"
+        "{location} is damaged: its bytes have the digest {found}, and should have {expected}; `forge verify --repair` removes all that is \
+         damaged, and then this fetches or makes it anew"
     )]
     Corrupt {
         expected: BlobDigest,

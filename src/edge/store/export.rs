@@ -419,9 +419,9 @@ fn check_folder(path: &Path, found: At, image: Option<&str>) -> Result<(), Expor
     };
     match there.entries() {
         Ok(entries)
-            if entries
-                .iter()
-                .all(|there| is_bundle(there) || image.is_some() && there.name.as_deref() == image) =>
+            if entries.iter().all(|there| {
+                is_bundle(there) || image.is_some() && there.name.as_deref() == image
+            }) =>
         {
             Ok(())
         }
