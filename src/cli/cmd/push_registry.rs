@@ -11,8 +11,8 @@ use crate::pure::name::Arch;
 use crate::pure::oci::Reference;
 
 const AFTER_HELP: &str = "\
-A host's last build goes as it is in the store, with the images that are in its bundle. An image goes with its bill of materials; with `--compress` its layers
-are packed on the way, and the digest is another one, which is printed. Logins are those of `docker login`.
+A host's last build goes as it is in the store, with the images that are in its bundle. An image goes with its bill of materials; with `--compress` its \
+layers are packed on the way, and the digest is another one, which is printed. Logins are those of `docker login`.
 
 Examples:
   forge push-registry mainframe registry.example.com/hosts/mainframe:2026-11
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Pack the layers of an image
     #[arg(long, value_enum, value_name = "HOW")]
     compress: Option<Compress>,
-    /// Architecture of an image [default: this machine's]
+    /// Architecture of an image, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Print what is there now as JSON

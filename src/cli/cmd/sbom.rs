@@ -8,8 +8,8 @@ use crate::cli::{Outcome, print_bytes, progress, session, tell};
 use crate::pure::name::Arch;
 
 const AFTER_HELP: &str = "\
-SPDX 2.3 as JSON: of an image that forge builds, every Debian package and every wheel with its version and digest; of a host, all its images, those of
-registries by their digests alone, because what is in them only their makers know. The same lock gives the same bytes.
+SPDX 2.3 as JSON: of an image that forge builds, every Debian package and every wheel with its version and digest; of a host, all its images, those \
+of registries by their digests alone, because what is in them only their makers know. The same lock gives the same bytes.
 
 Examples:
   forge sbom hermes-api
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Image or host
     #[arg(value_name = "IMAGE|HOST")]
     what: String,
-    /// Architecture of an image [default: this machine's]
+    /// Architecture of an image, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Write it to a file
