@@ -454,6 +454,29 @@ fn images_differ_by_their_files() {
 }
 
 #[test]
+fn what_is_nowhere_is_said() {
+    let wrong = |arguments: &[&str], code: i32, error: &str| {
+        let asserted = forge(store()).args(arguments).assert().code(code);
+        asserted.stdout_eq("").stderr_eq(error.to_owned());
+    };
+    wrong(
+        &["sbom", "mainfram"],
+        2,
+        "error: there is no host and no image `mainfram`\nhelp: did you mean `mainframe`?\n",
+    );
+    wrong(
+        &["push-registry", "something-else", "registry.invalid/x:1"],
+        2,
+        "error: there is no host and no image `something-else`\n",
+    );
+    wrong(
+        &["image", "diff", "sha256:0000000000000000", IMAGE],
+        1,
+        "error: no image in the store begins with `sha256:0000000000000000`\nhelp: `forge image build IMAGE` prints the digest of what it has built\n",
+    );
+}
+
+#[test]
 fn running_wants_docker() {
     if std::env::consts::ARCH != "x86_64" {
         return;

@@ -23,12 +23,10 @@ use forge::flow::operator::push::{Push, push};
 use forge::flow::progress::Silent;
 use forge::pure::bundle::{Draft, Embedded, Part, PartKind};
 use forge::pure::config::sources::RegistrySource;
-use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
+use forge::pure::name::{Arch, BlobDigest};
 use forge::pure::oci::{Link, Repository, media};
 
-use registry_support::real::{
-    Auth, RealRegistry, copy_to, make_image, push_index, raw, run, succeed,
-};
+use registry_support::real::{Auth, RealRegistry, copy_to, make_image, push_index, raw, succeed};
 use registry_support::server::{Asked, Reply, Server};
 use registry_support::{assert_clean, http, noise};
 

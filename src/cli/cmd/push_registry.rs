@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::image::{Compress, arch_of, image_name, open};
+use super::image::{Compress, arch_of, image_beside_hosts, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             }
         }
     } else {
-        let name = image_name(&args.what, &opened)?;
+        let name = image_beside_hosts(&args.what, &opened)?;
         images.get(&name, arch_of(args.arch)?, &progress)?
     };
     let tags: Vec<String> = reference.tag().map(str::to_owned).into_iter().collect();

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::image::{arch_of, image_name, open};
+use super::image::{arch_of, image_beside_hosts, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         let system = session::evaluate(&mut opened, &host)?.system;
         Images::open(&opened, global)?.sbom_of_host(&system, &progress)?
     } else {
-        let name = image_name(&args.what, &opened)?;
+        let name = image_beside_hosts(&args.what, &opened)?;
         Images::open(&opened, global)?.sbom(&name, arch_of(args.arch)?, &progress)?
     };
     progress.finish();

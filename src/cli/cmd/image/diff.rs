@@ -72,7 +72,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     for text in [&args.from, &args.to] {
         let link = match image_name(text, &opened) {
             Ok(name) => images.get(&name, arch, &progress)?,
-            Err(unknown) => images.by_digest(text)?.ok_or(unknown)?,
+            Err(unknown) => images.by_digest(text)?.ok_or_else(|| {
+                if text.starts_with("sha256:") {
+                    let what = format!("no image in the store begins with `{text}`");
+                    return CliError::new(Exit::No, what)
+                        .hint("`forge image build IMAGE` prints the digest of what it has built");
+                }
+                unknown
+            })?,
         };
         progress.say("reading layers");
         sides.push((link.digest, images.files(&link)?));
