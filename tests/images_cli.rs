@@ -9,7 +9,6 @@
 )]
 
 mod registry_support;
-#[allow(dead_code)]
 mod warm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +33,7 @@ fn store() -> &'static Path {
     let (_, store) = STORE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
-        warm::copy_images(&[IMAGE, OTHER], &store);
+        warm::copy_recipes(&[IMAGE, OTHER].map(str::to_owned), ARCH[1], &store);
         forge(&store)
             .args(["image", "build", IMAGE, OTHER])
             .args(ARCH)
@@ -497,7 +496,7 @@ help: is Docker installed, its daemon running, and may you use it?
 fn one_image_is_fetched_alone() {
     let folder = tempfile::tempdir().unwrap();
     let fresh = folder.path().join("store");
-    warm::copy_images(&[IMAGE, OTHER], &fresh);
+    warm::copy_recipes(&[IMAGE, OTHER].map(str::to_owned), ARCH[1], &fresh);
     // Everything is there: no mirror is asked, and with no apt that is configured none could be.
     forge(&fresh)
         .args(["fetch", "--image", IMAGE])
