@@ -374,10 +374,11 @@ fn a_bill_of_materials_names_everything_once() {
         })
         .collect();
     assert_eq!(
-        purls[1..],
+        purls,
         [
-            "pkg:deb/debian/libstdc%2B%2B6@1:12.2.0-14%2Bdeb12u1~x?arch=amd64&distro=bookworm",
             "pkg:deb/debian/libc6@2.36?arch=amd64&distro=bookworm",
+            "pkg:deb/debian/libstdc%2B%2B6@1:12.2.0-14%2Bdeb12u1~x?arch=amd64&distro=bookworm",
+            &format!("pkg:oci/app@sha256%3A{}?arch=amd64", subject.digest.hex()),
             "pkg:pypi/prometheus-client@0.20.0",
         ]
     );
