@@ -122,7 +122,7 @@ fn what_cannot_be_resolved_leaves_the_lock_as_it_was() {
         .stdout_eq("")
         .stderr_eq(str![[r#"
 error: 1 image could not be resolved, so forge.lock stays as it was:
-  mine: registry.invalid/mine:1 is not cached, and `--offline` forbids to ask
+  mine: where registry.invalid/mine:1 points to only its registry knows, and `--offline` forbids to ask
 
 "#]]);
     assert_eq!(lock(dir.path()), before);
@@ -158,25 +158,4 @@ error: the project cannot be locked: [..]
 
 "#]]);
     assert_eq!(lock(dir.path()), torn);
-}
-
-/// Embedding images is about what travels: the host is the same.
-#[test]
-fn a_host_that_embeds_its_images_has_the_same_digest() {
-    let dir = project();
-    let build = || {
-        let output = forge(dir.path())
-            .args(["-q", "build", "web", "--store", "store"])
-            .output()
-            .unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let before = build();
-    let host = dir.path().join("hosts/web.toml");
-    let text = fs::read_to_string(&host).unwrap();
-    let vendored = text.replace("[host]\n", "[host]\nvendor = true\n");
-    assert_ne!(text, vendored);
-    fs::write(host, vendored).unwrap();
-    assert_eq!(build(), before);
 }

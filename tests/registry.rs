@@ -23,10 +23,10 @@ use forge::flow::operator::push::{Push, push};
 use forge::flow::progress::Silent;
 use forge::pure::bundle::{Draft, Embedded, Part, PartKind};
 use forge::pure::config::sources::RegistrySource;
-use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
+use forge::pure::name::{Arch, BlobDigest};
 use forge::pure::oci::{Link, Repository, media};
 
-use registry_support::real::{Auth, RealRegistry, copy_to, make_image, run, succeed};
+use registry_support::real::{Auth, RealRegistry, copy_to, make_image, push_index, raw, succeed};
 use registry_support::server::{Asked, Reply, Server};
 use registry_support::{assert_clean, http, noise};
 
@@ -87,19 +87,6 @@ fn what<'a>(repository: &'a Repository, root: &'a Link, tags: &'a [String]) -> P
     }
 }
 
-fn raw(host: &str, what: &str) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let from = format!("docker://{host}/{what}");
-    let output = run(
-        folder.path(),
-        "skopeo",
-        &["inspect", "--raw", "--tls-verify=false", &from],
-    );
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    output.stdout
-}
-
 #[test]
 fn images_of_a_real_registry_come_whole() {
     let real = RealRegistry::start(&Auth::Anonymous);
@@ -134,49 +121,10 @@ fn images_of_a_real_registry_come_whole() {
     assert!(error.to_string().contains("MANIFEST_UNKNOWN"), "{error}");
 }
 
-/// Pushes an index of images for these architectures; gives its digest.
-fn push_index(real: &RealRegistry, path: &str, archs: &[&str]) -> ManifestDigest {
-    let folder = real.folder.path();
-    let registry = registry(&real.host, FixedCredentials::default());
-    let repository = repository(&real.host, path);
-    let mut entries = Vec::new();
-    for arch in archs {
-        let layout = make_image(
-            folder,
-            &format!("{}-{arch}", path.replace('/', "-")),
-            arch,
-            arch.as_bytes(),
-        );
-        copy_to(
-            folder,
-            &layout,
-            &format!("{}/{path}:{arch}", real.host),
-            &[],
-        );
-        let bytes = raw(&real.host, &format!("{path}:{arch}"));
-        entries.push(format!(
-            r#"{{"mediaType":"{}","digest":"{}","size":{},"platform":{{"os":"linux","architecture":"{arch}"}}}}"#,
-            media::MANIFEST,
-            BlobDigest::of(&bytes),
-            bytes.len()
-        ));
-    }
-    let index = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
-        media::INDEX,
-        entries.join(",")
-    );
-    let link = Link::to(media::INDEX, index.as_bytes());
-    registry
-        .push_manifest(&repository, Some("all"), &link, index.as_bytes())
-        .unwrap();
-    link.digest.to_string().parse().unwrap()
-}
-
 #[test]
 fn of_an_index_our_platform_comes() {
     let real = RealRegistry::start(&Auth::Anonymous);
-    let digest = push_index(&real, "multi", &["amd64", "arm64"]);
+    let digest = push_index(&real, "multi", "all", &["amd64", "arm64"]);
     let registry = registry(&real.host, FixedCredentials::default());
     let repository = repository(&real.host, "multi");
     assert_eq!(registry.resolve(&repository, "all").unwrap(), digest);
@@ -193,7 +141,7 @@ fn of_an_index_our_platform_comes() {
             raw(&real.host, "multi:all")
         );
     }
-    let other = push_index(&real, "other", &["s390x", "riscv64"]);
+    let other = push_index(&real, "other", "all", &["s390x", "riscv64"]);
     let repository = self::repository(&real.host, "other");
     let store = MemoryStore::default();
     let error = pull(
@@ -217,7 +165,7 @@ fn of_an_index_our_platform_comes() {
 #[test]
 fn who_has_everything_asks_nobody() {
     let real = RealRegistry::start(&Auth::Anonymous);
-    let digest = push_index(&real, "multi", &["amd64"]);
+    let digest = push_index(&real, "multi", "all", &["amd64"]);
     let mine = registry(&real.host, FixedCredentials::default());
     let mine_repository = repository(&real.host, "multi");
     let store = MemoryStore::default();

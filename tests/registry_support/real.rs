@@ -1,10 +1,16 @@
 //! The real registry, Debian's `docker-registry`, on loopback; and the programs that fill it and read it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
+use forge::edge::registry::{FixedCredentials, Registry};
+use forge::pure::config::sources::RegistrySource;
+use forge::pure::name::{BlobDigest, ManifestDigest};
+use forge::pure::oci::{Link, Repository, media};
 use tempfile::TempDir;
 
 /// Runs a tool with nothing of the user's settings; says what to install if it is not there.
@@ -165,4 +171,64 @@ pub(crate) fn copy_to(folder: &Path, layout: &Path, to: &str, arguments: &[&str]
     all.extend(arguments);
     all.extend([from.as_str(), to.as_str()]);
     succeed(folder, "skopeo", &all);
+}
+
+/// The bytes of a manifest, as the registry has them.
+pub(crate) fn raw(host: &str, what: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let from = format!("docker://{host}/{what}");
+    let output = run(
+        folder.path(),
+        "skopeo",
+        &["inspect", "--raw", "--tls-verify=false", &from],
+    );
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    output.stdout
+}
+
+/// Pushes an index of images for these architectures; gives its digest. The images' contents have the tag in them.
+pub(crate) fn push_index(
+    real: &RealRegistry,
+    path: &str,
+    tag: &str,
+    archs: &[&str],
+) -> ManifestDigest {
+    let folder = real.folder.path();
+    let source = RegistrySource {
+        mirrors: Vec::new(),
+        plain_http: true,
+    };
+    let sources = BTreeMap::from([(real.host.clone(), source)]);
+    let registry = Registry::new(
+        super::http().0,
+        sources,
+        Arc::new(FixedCredentials::default()),
+    );
+    let repository: Repository = format!("{}/{path}", real.host).parse().unwrap();
+    let mut entries = Vec::new();
+    for arch in archs {
+        let content = format!("{tag} for {arch}");
+        let name = format!("{}-{tag}-{arch}", path.replace('/', "-"));
+        let layout = make_image(folder, &name, arch, content.as_bytes());
+        let to = format!("{}/{path}:{arch}", real.host);
+        copy_to(folder, &layout, &to, &[]);
+        let bytes = raw(&real.host, &format!("{path}:{arch}"));
+        entries.push(format!(
+            r#"{{"mediaType":"{}","digest":"{}","size":{},"platform":{{"os":"linux","architecture":"{arch}"}}}}"#,
+            media::MANIFEST,
+            BlobDigest::of(&bytes),
+            bytes.len()
+        ));
+    }
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        media::INDEX,
+        entries.join(",")
+    );
+    let link = Link::to(media::INDEX, index.as_bytes());
+    registry
+        .push_manifest(&repository, Some(tag), &link, index.as_bytes())
+        .unwrap();
+    link.digest.as_manifest()
 }

@@ -41,6 +41,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("postgres", "postgresql"),
     tool("skopeo", "skopeo"),
     tool("umoci", "umoci"),
+    tool("podman", "podman"),
     tool("docker-registry", "docker-registry"),
     tool("htpasswd", "apache2-utils"),
     tool("openssl", "openssl"),
@@ -50,6 +51,11 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("age", "age"),
     tool("shellcheck", "shellcheck"),
     tool("amtool", "prometheus-alertmanager"),
+    // The schemas of the image specification.
+    tool(
+        "/usr/share/gocode/src/github.com/opencontainers/image-spec/schema/config-schema.json",
+        "golang-github-opencontainers-image-spec-dev",
+    ),
     // What `images/hermes-api` and its tests import: no programs, so files tell whether they are there.
     tool(
         "/usr/lib/python3/dist-packages/fastapi/__init__.py",
@@ -142,9 +148,13 @@ pub(crate) fn search_path() -> Result<OsString> {
     env::join_paths(folders).context("PATH holds a folder with a colon")
 }
 
-/// A program that may be run, or a file with another folder before it, which `join` leaves as the whole path.
+/// A program that may be run, or a file of Python or JSON with another folder before it, which `join` leaves as the whole path.
 fn is_here(path: &Path) -> bool {
-    is_program(path) || (path.extension().is_some_and(|end| end == "py") && path.is_file())
+    is_program(path)
+        || (path
+            .extension()
+            .is_some_and(|end| end == "py" || end == "json")
+            && path.is_file())
 }
 
 pub(crate) fn is_program(path: &Path) -> bool {

@@ -1,26 +1,28 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::Value as Json;
 
+use super::image::diff as images;
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::{Outcome, bundles, print, print_json};
 use crate::pure::bundle::diff::{Change, Diff, FieldChange, FileChange, Verb, diff};
 
 const AFTER_HELP: &str = "\
-With one host: from its last build to what the project says now. With two: from the first to the second. Each is the name of a host, a digest or the
-beginning of one, or the path of an exported bundle. Secrets are compared, never shown.
+With one host: from its last build to what the project says now. With two: from the first to the second. Each is the name of a host, a digest or the \
+beginning of one, or the path of an exported bundle. Secrets are compared, never shown. Two images are compared by their files, as by `forge image diff`.
 
 Examples:
   forge diff mainframe                  what the next build would change
   forge diff mainframe dr               how the two hosts differ
   forge diff sha256:1f3c mainframe      since that build
+  forge diff redis-bookworm debug       which files two images do not share
   forge diff mainframe --exit-code      for scripts: ends with 1 if anything differs";
 
 /// Show what differs between two hosts or bundles
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// From: a host, a digest, an exported bundle; with nothing else, the host to compare with its last build
+    /// From: a host, an image, a digest, an exported bundle; with nothing else, the host to compare with its last build
     from: String,
     /// To
     to: Option<String>,
@@ -36,6 +38,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    if let Some(to) = &args.to
+        && let Some(images) =
+            images::Args::between(&args.from, to, args.exit_code, args.json, global)
+    {
+        return images::run(&images, global);
+    }
     let (old, new) = match &args.to {
         Some(to) => (
             bundles::resolve(&args.from, global)?,

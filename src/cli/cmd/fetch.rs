@@ -12,8 +12,8 @@ use crate::pure::config::image::ImageSource;
 use crate::pure::name::{Arch, ImageName};
 
 const AFTER_HELP: &str = "\
-With nothing named: everything that the hosts of the project use. Packages and wheels of recipes are kept until the lock moves on, so that a build needs no
-network, and outlives the mirror that they came from. Images of registries are fetched whole.
+With nothing named: everything that the hosts of the project use. Packages and wheels of recipes are kept until the lock moves on, so that a build \
+needs no network, and outlives the mirror that they came from. Images of registries are fetched whole.
 
 Examples:
   forge fetch                       before a journey
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Leave out the images of registries
     #[arg(long)]
     recipes_only: bool,
-    /// Architecture of the images named by `--image` [default: this machine's]
+    /// Architecture of the images named by `--image`, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Print what is there now as JSON

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::image::{Compress, arch_of, image_name, open};
+use super::image::{Compress, arch_of, image_beside_hosts, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
@@ -11,8 +11,8 @@ use crate::pure::name::Arch;
 use crate::pure::oci::Reference;
 
 const AFTER_HELP: &str = "\
-A host's last build goes as it is in the store, with the images that are in its bundle. An image goes with its bill of materials; with `--compress` its layers
-are packed on the way, and the digest is another one, which is printed. Logins are those of `docker login`.
+A host's last build goes as it is in the store, with the images that are in its bundle. An image goes with its bill of materials; with `--compress` its \
+layers are packed on the way, and the digest is another one, which is printed. Logins are those of `docker login`.
 
 Examples:
   forge push-registry mainframe registry.example.com/hosts/mainframe:2026-11
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Pack the layers of an image
     #[arg(long, value_enum, value_name = "HOW")]
     compress: Option<Compress>,
-    /// Architecture of an image [default: this machine's]
+    /// Architecture of an image, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Print what is there now as JSON
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             }
         }
     } else {
-        let name = image_name(&args.what, &opened)?;
+        let name = image_beside_hosts(&args.what, &opened)?;
         images.get(&name, arch_of(args.arch)?, &progress)?
     };
     let tags: Vec<String> = reference.tag().map(str::to_owned).into_iter().collect();

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::image::{arch_of, image_name, open};
+use super::image::{arch_of, image_beside_hosts, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
@@ -8,8 +8,8 @@ use crate::cli::{Outcome, print_bytes, progress, session, tell};
 use crate::pure::name::Arch;
 
 const AFTER_HELP: &str = "\
-SPDX 2.3 as JSON: of an image that forge builds, every Debian package and every wheel with its version and digest; of a host, all its images, those of
-registries by their digests alone, because what is in them only their makers know. The same lock gives the same bytes.
+SPDX 2.3 as JSON: of an image that forge builds, every Debian package and every wheel with its version and digest; of a host, all its images, those \
+of registries by their digests alone, because what is in them only their makers know. The same lock gives the same bytes.
 
 Examples:
   forge sbom hermes-api
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Image or host
     #[arg(value_name = "IMAGE|HOST")]
     what: String,
-    /// Architecture of an image [default: this machine's]
+    /// Architecture of an image, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Write it to a file
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         let system = session::evaluate(&mut opened, &host)?.system;
         Images::open(&opened, global)?.sbom_of_host(&system, &progress)?
     } else {
-        let name = image_name(&args.what, &opened)?;
+        let name = image_beside_hosts(&args.what, &opened)?;
         Images::open(&opened, global)?.sbom(&name, arch_of(args.arch)?, &progress)?
     };
     progress.finish();

@@ -11,8 +11,8 @@ use crate::cli::{Outcome, print, print_json, progress, tell};
 use crate::pure::name::Arch;
 
 const AFTER_HELP: &str = "\
-The digest of each manifest is printed; alone, when the output is no terminal. What comes out is what forge.lock says, on every machine, or the build
-stops and says which layers differ. An image of a registry is fetched.
+The digest of each manifest is printed; alone, when the output is no terminal. What comes out is what forge.lock says, on every machine, or the \
+build stops and says which layers differ. An image of a registry is fetched.
 
 Examples:
   forge image build hermes-api
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Images to build
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Architecture to build for [default: this machine's]
+    /// Architecture to build for, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Packages to unpack at once [default: one for each processor]

@@ -5,7 +5,7 @@ use super::{arch_of, image_name, open};
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::images::Images;
-use crate::cli::{Outcome, print, print_json, progress, tell};
+use crate::cli::{Outcome, print, print_json, progress, session, tell};
 use crate::flow::operator::image::contents::{Difference, Found, Kind, diff};
 use crate::pure::name::Arch;
 
@@ -20,11 +20,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// From
+    /// Image to compare from
     from: String,
-    /// To
+    /// Image to compare to
     to: String,
-    /// Architecture [default: this machine's]
+    /// Architecture, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// End with 1 if anything differs
@@ -33,6 +33,34 @@ pub(crate) struct Args {
     /// Print the differences as JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// What compares these two, if both name images and neither a host.
+    pub(crate) fn between(
+        from: &str,
+        to: &str,
+        exit_code: bool,
+        json: bool,
+        global: &Global,
+    ) -> Option<Self> {
+        // Whoever compares exported bundles need not stand in a project.
+        let opened = session::open(global).ok()?;
+        let is_image = |text: &str| {
+            !opened.text.hosts().any(|host| host == text)
+                && (image_name(text, &opened).is_ok()
+                    || Images::open(&opened, global)
+                        .and_then(|images| images.by_digest(text))
+                        .is_ok_and(|link| link.is_some()))
+        };
+        (is_image(from) && is_image(to)).then(|| Self {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            arch: None,
+            exit_code,
+            json,
+        })
+    }
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
@@ -44,7 +72,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     for text in [&args.from, &args.to] {
         let link = match image_name(text, &opened) {
             Ok(name) => images.get(&name, arch, &progress)?,
-            Err(unknown) => images.by_digest(text)?.ok_or(unknown)?,
+            Err(unknown) => images.by_digest(text)?.ok_or_else(|| {
+                if text.starts_with("sha256:") {
+                    let what = format!("no image in the store begins with `{text}`");
+                    return CliError::new(Exit::No, what)
+                        .hint("`forge image build IMAGE` prints the digest of what it has built");
+                }
+                unknown
+            })?,
         };
         progress.say("reading layers");
         sides.push((link.digest, images.files(&link)?));

@@ -12,11 +12,11 @@ use crate::flow::progress::Progress as _;
 use crate::pure::name::Arch;
 
 const AFTER_HELP: &str = "\
-The layers are written as they are in the store, uncompressed, so that the digest stays what forge.lock says; with `--compress` the manifest is
-another one, whose digest is printed. The form `docker` is an OCI image layout too.
+The layers are written as they are in the store, uncompressed, so that the digest stays what forge.lock says; with `--compress` the \
+manifest is another one, whose digest is printed. The form `docker` is an OCI image layout too.
 
 Examples:
-  forge image export redis-bookworm --out redis/                   an OCI image layout, for skopeo, umoci, podman
+  forge image export redis-bookworm --out redis/                         for skopeo, umoci, podman
   forge image export redis-bookworm --out redis.tar --compress zstd
   forge image export redis-bookworm --format docker --out - | docker load";
 
@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// Name that it carries, as REPOSITORY:TAG [default: forge.invalid/IMAGE:ARCH]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Architecture [default: this machine's]
+    /// Architecture, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
 }

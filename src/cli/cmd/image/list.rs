@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// Architecture [default: this machine's]
+    /// Architecture, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Print the list as JSON

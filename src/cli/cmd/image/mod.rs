@@ -101,16 +101,30 @@ pub(super) fn image_name(text: &str, opened: &Opened) -> Result<ImageName, CliEr
     {
         return Ok(name);
     }
-    let error = CliError::new(Exit::Usage, format!("there is no image `{text}`"));
-    let near = opened
-        .project
-        .images
-        .keys()
-        .map(|name| (strsim::damerau_levenshtein(text, name.as_str()), name))
+    let names = opened.project.images.keys().map(ImageName::as_str);
+    let error = unknown("image", text, names);
+    Err(match error.hints.is_empty() {
+        true => error.hint("`forge image list` lists them"),
+        false => error,
+    })
+}
+
+/// An image of the project by its name, where a host could be named as well and this is none.
+pub(super) fn image_beside_hosts(text: &str, opened: &Opened) -> Result<ImageName, CliError> {
+    image_name(text, opened).map_err(|_| {
+        let images = opened.project.images.keys().map(ImageName::as_str);
+        unknown("host and no image", text, images.chain(opened.text.hosts()))
+    })
+}
+
+fn unknown<'a>(what: &str, text: &str, names: impl Iterator<Item = &'a str>) -> CliError {
+    let error = CliError::new(Exit::Usage, format!("there is no {what} `{text}`"));
+    let near = names
+        .map(|name| (strsim::damerau_levenshtein(text, name), name))
         .filter(|(distance, _)| *distance <= 3)
         .min();
-    Err(match near {
+    match near {
         Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
-        None => error.hint("`forge image list` lists them"),
-    })
+        None => error,
+    }
 }

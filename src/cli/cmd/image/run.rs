@@ -11,8 +11,8 @@ use crate::edge::store::export::{Form, stream_image};
 use crate::pure::system::BUILT_REGISTRY;
 
 const AFTER_HELP: &str = "\
-The image is built or fetched, loaded into this machine's Docker unless it is there, and started by `docker run`, which removes the container when it
-ends. Options are those of `docker run`.
+The image is built or fetched, loaded into this machine's Docker unless it is there, and started by `docker run`, which removes the container \
+when it ends. Options are those of `docker run`.
 
 Examples:
   forge image run -e POSTGRES_PASSWORD=secret -p 5432:5432 postgres-bookworm

@@ -22,7 +22,7 @@ Examples:
 pub(super) struct Args {
     /// Image to show
     image: String,
-    /// Architecture [default: this machine's]
+    /// Architecture, amd64 or arm64 [default: this machine's]
     #[arg(long)]
     arch: Option<Arch>,
     /// Print everything as JSON

@@ -131,7 +131,7 @@ fn an_earlier_export_is_replaced_and_nothing_else() {
     let with_more = at("more");
     run(&store, &sealed, &Target::of(&with_more)).unwrap();
     fs::write(with_more.join("notes.txt"), "mine").unwrap();
-    // A store, and someone's images.
+    // A store, and someone's images under another name.
     let disk = OnDisk::new();
     put_bundle(&disk.store, &sealed, &[], &name("web"), Trust::Size).unwrap();
     let images = at("images");
@@ -141,6 +141,7 @@ fn an_earlier_export_is_replaced_and_nothing_else() {
         "vnd.oci.image.manifest.v1+json",
         "vnd.oci.image.layer.v1.tar",
     );
+    let image = image.replace("ref.name\":\"", "ref.name\":\"not-");
     fs::write(images.join("index.json"), image).unwrap();
 
     for path in [
