@@ -533,9 +533,10 @@ Next:
     let host = fs::read_to_string(root.join("hosts/web.toml")).unwrap();
     assert!(host.contains(&format!("keys = [\"{KEY}\"]")), "{host}");
     assert!(host.contains("address = \"198.51.100.7\"\nsystem = \"debian-13\"\n"));
-    assert_eq!(
-        fs::read_to_string(root.join("forge.toml")).unwrap(),
-        "[project]\nname = \"my-servers\"\n"
+    let settings = fs::read_to_string(root.join("forge.toml")).unwrap();
+    assert!(
+        settings.starts_with("[project]\nname = \"my-servers\"\n"),
+        "{settings}"
     );
     forge(&root)
         .arg("check")

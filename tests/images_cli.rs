@@ -303,6 +303,21 @@ fn an_export_is_the_same_twice_and_replaces_only_exports() {
     );
     let index = fs::read_to_string(out.join("index.json")).unwrap();
     assert!(index.contains(&digest), "{index}");
+    // An image of another name is not replaced, although the tag is the same.
+    forge(store())
+        .args([
+            "image",
+            "export",
+            IMAGE,
+            "--name",
+            "example.invalid/other:amd64",
+            "--out",
+        ])
+        .arg(&out)
+        .args(ARCH)
+        .assert()
+        .failure();
+    assert_eq!(fs::read_to_string(out.join("index.json")).unwrap(), index);
 
     let mine = at.join("mine");
     fs::create_dir(&mine).unwrap();

@@ -9,6 +9,10 @@ use crate::pure::config::project::{ProjectText, TextFile};
 static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/modules");
 static IMAGES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/images");
 
+/// The settings of the shipped project: its name, and where packages come from last.
+pub const SETTINGS: &str = include_str!("../../forge.toml");
+/// The line of [`SETTINGS`] with the name, which a new project has otherwise.
+pub const SETTINGS_NAME: &str = "name = \"forge\"";
 /// The lock that pins the images of the catalogue.
 pub const LOCK: &str = include_str!("../../forge.lock");
 /// The host that `forge init` starts a project from.

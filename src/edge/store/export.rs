@@ -9,13 +9,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use oci_spec::image::Descriptor;
+
 use super::{Blob, DiskStore, Options, Store, StoreError, Trust, reach};
 use crate::edge::disk::{DiskError, Folder};
 use crate::pure::bundle::system_manifest;
 use crate::pure::name::BlobDigest;
 use crate::pure::oci::docker::{DOCKER_FILE, docker_archive};
 use crate::pure::oci::layout::{Entries, Entry, INDEX_FILE, LAYOUT, LAYOUT_FILE};
-use crate::pure::oci::manifest::encode_index;
+use crate::pure::oci::manifest::{encode_index, parse_index};
 use crate::pure::oci::tar::{Mode, TarError, Writer};
 use crate::pure::oci::{Link, ManifestError, RefName, RefNameError, media};
 
@@ -133,7 +135,7 @@ fn write_to(content: &Content<'_>, target: &Target) -> Result<Exported, ExportEr
 struct Content<'a> {
     store: &'a dyn Store,
     blobs: Vec<(BlobDigest, u64)>,
-    /// What the entry of an image is called, so that an earlier export of the same is known. Bundles are known by themselves.
+    /// The whole name of an image, so that an earlier export of the same is known. Bundles are known by themselves.
     image: Option<String>,
     index: Vec<u8>,
     /// `manifest.json`, for Docker.
@@ -178,13 +180,13 @@ impl<'a> Content<'a> {
         let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
         let tag = tag.parse::<RefName>().map_err(ExportError::Name)?;
         let mut content = Self::of(store, image, &tag)?;
-        content.image = Some(tag.to_string());
+        content.image = Some(name.to_owned());
+        let annotations = BTreeMap::from([
+            (media::REF_NAME.to_owned(), tag.to_string()),
+            (media::CONTAINERD_NAME.to_owned(), name.to_owned()),
+        ]);
+        content.index = encode_index(None, vec![image.descriptor(&annotations)?])?;
         if form == Form::Docker {
-            let annotations = BTreeMap::from([
-                (media::REF_NAME.to_owned(), tag.to_string()),
-                (media::CONTAINERD_NAME.to_owned(), name.to_owned()),
-            ]);
-            content.index = encode_index(None, vec![image.descriptor(&annotations)?])?;
             let manifest = store.read(image.digest)?;
             content.docker = Some(docker_archive(&image.media_type, &manifest, name)?);
         }
@@ -417,17 +419,24 @@ fn check_folder(path: &Path, found: At, image: Option<&str>) -> Result<(), Expor
         let read = |link: &Link| there.read(link.digest);
         matches!(system_manifest(&entry.link, read), Ok(Some(_)))
     };
-    match there.entries() {
-        Ok(entries)
-            if entries.iter().all(|there| {
-                is_bundle(there) || image.is_some() && there.name.as_deref() == image
-            }) =>
-        {
-            Ok(())
-        }
-        Ok(_) => refuse("it holds other images, and none of forge's bundles"),
-        Err(_) => refuse("its `index.json` cannot be read"),
+    match (there.entries(), image) {
+        (Ok(_), Some(image)) if holds_only(path, image) => Ok(()),
+        (Ok(entries), None) if entries.iter().all(is_bundle) => Ok(()),
+        (Ok(_), _) => refuse("it holds something else than an earlier export of the same"),
+        (Err(_), _) => refuse("its `index.json` cannot be read"),
     }
+}
+
+/// Whether every entry of a layout is the image of this name.
+fn holds_only(path: &Path, image: &str) -> bool {
+    let Ok(bytes) = fs::read(path.join(INDEX_FILE)) else {
+        return false;
+    };
+    let named = |entry: &Descriptor| {
+        let annotations = entry.annotations().as_ref();
+        annotations.and_then(|all| all.get(media::CONTAINERD_NAME)) == Some(&image.to_owned())
+    };
+    parse_index(&bytes).is_ok_and(|index| index.manifests().iter().all(named))
 }
 
 fn check_archive(path: &Path, found: At) -> Result<(), ExportError> {

@@ -79,7 +79,10 @@ pub fn plan(wishes: &Wishes) -> Result<NewProject, PlanError> {
     let mut files: BTreeMap<String, String> = [
         (
             "forge.toml".to_owned(),
-            format!("[project]\nname = \"{}\"\n", project_name(&wishes.folder)),
+            catalogue::SETTINGS.replace(
+                catalogue::SETTINGS_NAME,
+                &format!("name = \"{}\"", project_name(&wishes.folder)),
+            ),
         ),
         ("forge.lock".to_owned(), catalogue::LOCK.to_owned()),
         (format!("hosts/{}.toml", wishes.host), host_text(wishes)?),
@@ -208,10 +211,10 @@ mod tests {
             lock.contains("\nname = \"caddy\"\n") && !lock.contains("grafana"),
             "{lock}"
         );
-        assert_eq!(
-            project.files["forge.toml"],
-            "[project]\nname = \"my-servers\"\n"
-        );
+        let settings = &project.files["forge.toml"];
+        assert!(settings.starts_with("[project]\nname = \"my-servers\"\n"));
+        // A machine whose apt has no Debian builds too.
+        assert!(settings.contains("\nsnapshot = "), "{settings}");
     }
 
     #[test]
