@@ -289,7 +289,12 @@ fn beside_peers(bench: &Bench, rows: &[Row]) -> Result<()> {
                 );
                 fastest = Some(fastest.map_or(theirs.median, |known| known.min(theirs.median)));
             }
-            Err(error) => println!("{:<46} {error:#}", peer.name),
+            Err(error) => {
+                // The script itself says nothing to a reader; its last words do.
+                let said = format!("{error:#}");
+                let why = said.lines().last().unwrap_or_default().trim();
+                println!("{:<46} not measured: {why}", peer.name);
+            }
         }
     }
     if let Some(fastest) = fastest {
