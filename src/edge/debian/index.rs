@@ -24,9 +24,6 @@ use crate::pure::oci::{Link, RefName, media};
 const ARTIFACT: &str = "application/vnd.forge.debian.index.v1+json";
 const RELEASE_FILE: &str = "application/vnd.forge.debian.release.v1";
 const PACKAGES_FILE: &str = "application/vnd.forge.debian.packages.v1";
-/// The empty config (OCI image specification, "Guidance for an Empty Descriptor").
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-const EMPTY_BYTES: &[u8] = b"{}";
 const IN_RELEASE: &str = "InRelease";
 /// A keyring larger than this is none.
 const LARGEST_KEYRING: u64 = 16 << 20;
@@ -133,8 +130,8 @@ impl Debian {
         let manifest = encode_kept(&kept)?;
         let mut root = Link::to(media::MANIFEST, &manifest);
         root.artifact_type = Some(ARTIFACT.to_owned());
-        let empty = Link::to(EMPTY, EMPTY_BYTES);
-        writer.put(empty.digest, empty.size, &mut &*EMPTY_BYTES)?;
+        let empty = Link::to(media::EMPTY, media::EMPTY_BYTES);
+        writer.put(empty.digest, empty.size, &mut &*media::EMPTY_BYTES)?;
         writer.put(root.digest, root.size, &mut &*manifest)?;
         writer.commit(&[RefChange::Set(name, root)])?;
         Ok(SuiteIndex {
@@ -344,6 +341,6 @@ fn encode_kept(kept: &Kept) -> Result<Vec<u8>, SourceError> {
         let title = BTreeMap::from([(media::TITLE.to_owned(), title.clone())]);
         layers.push(link.descriptor(&title)?);
     }
-    let config = Link::to(EMPTY, EMPTY_BYTES).descriptor(&BTreeMap::new())?;
+    let config = Link::to(media::EMPTY, media::EMPTY_BYTES).descriptor(&BTreeMap::new())?;
     Ok(encode_artifact(ARTIFACT, config, layers)?)
 }

@@ -8,9 +8,6 @@ use super::plan::Step;
 use crate::pure::name::ManifestDigest;
 use crate::pure::oci::{Link, ManifestError, canonical, media};
 
-/// The bytes of [`media::EMPTY`].
-pub const EMPTY: &[u8] = b"{}";
-
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
@@ -99,7 +96,7 @@ pub fn referrer(
     let title = BTreeMap::from([(media::TITLE.to_owned(), title.to_owned())]);
     encode(
         Some(artifact_type),
-        Link::to(media::EMPTY, EMPTY).descriptor(&none)?,
+        Link::to(media::EMPTY, media::EMPTY_BYTES).descriptor(&none)?,
         vec![document.descriptor(&title)?],
         Some(subject.descriptor(&none)?),
         &none,

@@ -15,6 +15,8 @@ pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzi
 /// The two bytes `{}`, where a manifest must have something and there is nothing to say (OCI image specification, "Guidance for an
 /// Empty Descriptor").
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// What such a blob holds.
+pub const EMPTY_BYTES: &[u8] = b"{}";
 /// Docker's own manifest, which registries still serve.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's own index.

@@ -6,7 +6,7 @@ use super::build::{BuildError, locked};
 use crate::edge::store::{Store, Writing};
 use crate::pure::config::project::Project;
 use crate::pure::images::inputs;
-use crate::pure::images::manifest::{EMPTY, referrer};
+use crate::pure::images::manifest::referrer;
 use crate::pure::images::sbom::{Subject, created, encode, encode_all};
 use crate::pure::name::{Arch, ImageName};
 use crate::pure::oci::manifest::parse_manifest;
@@ -55,7 +55,7 @@ impl Sbom {
     /// # Errors
     /// [`BuildError::Store`].
     pub(super) fn put(&self, writer: &mut dyn Writing) -> Result<(), BuildError> {
-        for bytes in [EMPTY, &self.document, &self.manifest] {
+        for bytes in [media::EMPTY_BYTES, &self.document, &self.manifest] {
             let link = Link::to("", bytes);
             writer.put(link.digest, link.size, &mut &*bytes)?;
         }

@@ -21,8 +21,6 @@ pub const ARTIFACT: &str = "application/vnd.forge.sources.v1+json";
 pub const PACKAGE: &str = "application/vnd.debian.binary-package";
 /// A wheel.
 pub const WHEEL: &str = "application/vnd.forge.python.wheel.v1+zip";
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-const EMPTY_BYTES: &[u8] = b"{}";
 /// The package whose version is that of glibc.
 const LIBC: &str = "libc6";
 
@@ -207,8 +205,8 @@ fn keep(store: &dyn Store, wanted: Wanted<'_>) -> Result<(), EnsureError> {
     let mut link = Link::to(media::MANIFEST, &manifest);
     link.artifact_type = Some(ARTIFACT.to_owned());
     let mut writer = store.begin(Trust::Size)?;
-    let empty = Link::to(EMPTY, EMPTY_BYTES);
-    writer.put(empty.digest, empty.size, &mut &*EMPTY_BYTES)?;
+    let empty = Link::to(media::EMPTY, media::EMPTY_BYTES);
+    writer.put(empty.digest, empty.size, &mut &*media::EMPTY_BYTES)?;
     writer.put(link.digest, link.size, &mut &*manifest)?;
     writer.commit(&[RefChange::Set(name, link)])?;
     Ok(())
@@ -238,6 +236,6 @@ fn encode(build: &BuildPin) -> Result<Vec<u8>, ManifestError> {
         };
         layers.push(link.descriptor(&BTreeMap::from([(media::TITLE.to_owned(), title)]))?);
     }
-    let config = Link::to(EMPTY, EMPTY_BYTES).descriptor(&BTreeMap::new())?;
+    let config = Link::to(media::EMPTY, media::EMPTY_BYTES).descriptor(&BTreeMap::new())?;
     encode_artifact(ARTIFACT, config, layers)
 }
