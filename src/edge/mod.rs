@@ -9,6 +9,7 @@ pub mod debian;
 pub mod disk;
 pub mod docker;
 pub mod editor;
+pub mod host;
 pub mod http;
 pub mod lock_file;
 pub mod new_project;

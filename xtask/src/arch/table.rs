@@ -31,6 +31,9 @@ const FILES: &str = "pure/files";
 const OCI: &str = "pure/oci";
 const IMAGES: &str = "pure/images";
 const BUNDLE: &str = "pure/bundle";
+const GENERATION: &str = "pure/generation";
+const DELIVERY: &str = "pure/delivery";
+const PROTOCOL: &str = "pure/protocol";
 
 const PURE: &str = "pure is values and functions on them: it may use only the rooms of pure that come before it in the data flow";
 const HOST: &str = "the host's side runs as root: it reaches neither the evaluator of TOML nor the operator's side";
@@ -58,7 +61,13 @@ pub(crate) const ROOMS: &[Room] = &[
         &["flow", "edge", "pure/*"],
         "the operator's side uses flow, edge and pure, never the host's side",
     ),
-    room("flow/host", &["flow", "edge", NAME, OCI, BUNDLE], HOST),
+    room(
+        "flow/host",
+        &[
+            "flow", "edge", NAME, OCI, BUNDLE, GENERATION, DELIVERY, PROTOCOL,
+        ],
+        HOST,
+    ),
     room(
         "edge",
         &["pure/*"],
@@ -89,11 +98,15 @@ pub(crate) const ROOMS: &[Room] = &[
         &[TEXT, NAME, CONFIG, PINS, SECRETS, SYSTEM, FILES, OCI],
         PURE,
     ),
+    // What laptop and host share: nothing of the evaluator is in it.
+    room(GENERATION, &[NAME, OCI, BUNDLE], PURE),
+    room(DELIVERY, &[NAME, OCI, BUNDLE], PURE),
+    room(PROTOCOL, &[NAME, OCI, BUNDLE, GENERATION, DELIVERY], PURE),
 ];
 
 /// Rooms whose value has one way of being made, in a file `from_<what it is made of>.rs`: `ls src/pure/*/from_*` prints the
 /// data flow.
-pub(crate) const MADE_FROM: &[&str] = &[CONFIG, SYSTEM, FILES, BUNDLE];
+pub(crate) const MADE_FROM: &[&str] = &[CONFIG, SYSTEM, FILES, BUNDLE, GENERATION];
 
 /// Where the bans of `clippy.toml` may be lifted: the rooms that meet the world.
 pub(crate) const MAY_LIFT_BANS: &[&str] = &[MAIN, "cli", "edge"];

@@ -1,0 +1,6 @@
+//! The world of a host: the programs by which a Debian or Ubuntu server is asked and changed, one file each.
+//!
+//! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
+//! said into the error ([`super::program`]).
+
+pub mod paths;
