@@ -2,6 +2,7 @@
 
 mod error;
 pub mod resource;
+pub mod serve;
 pub mod tell;
 
 pub use error::HostError;
