@@ -1,8 +1,14 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
+pub mod activate;
+pub mod confirm;
+pub mod converge;
 mod error;
+pub mod generations;
+pub mod recover;
 pub mod resource;
 pub mod serve;
+pub mod stage;
 pub mod tell;
 
 pub use error::HostError;
@@ -16,4 +22,13 @@ pub struct Host {
     pub paths: Paths,
     /// `/var/lib/forge/store`.
     pub store: DiskStore,
+}
+
+/// Puts the secrets of the current generation in their places: at boot, before Docker starts.
+///
+/// # Errors
+/// [`HostError`].
+pub fn secrets_at_boot(host: &Host) -> Result<(), HostError> {
+    let _ = host;
+    Err(HostError::refused("not built yet", None))
 }
