@@ -11,6 +11,7 @@ mod ask;
 mod gc;
 mod held;
 mod line;
+pub mod live;
 mod offer;
 pub mod parts;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use self::line::{Incoming, Outgoing};
 use self::offer::Offered;
 use self::parts::{Environment, Machine, Receiving};
 use super::{Host, HostError};
+use crate::edge::host::lease::LeaseError;
+use crate::edge::host::state::StateError;
 use crate::pure::generation::{Journal, Phase, Record, Target};
 use crate::pure::protocol::frame::{self, FrameError, FrameKind};
 use crate::pure::protocol::{Hello, Purpose, Reply, Request, VERSION, Welcome};
@@ -79,6 +82,18 @@ pub fn serve(
         Err(FrameError::Ended) => Ok(()),
         other => other,
     }
+}
+
+/// Says that nothing can be answered: the host's own folders cannot be used.
+pub fn cannot(writer: &mut dyn Write, why: &str) {
+    let _ = frame::send(
+        writer,
+        &Reply::Failed {
+            step: "welcome".to_owned(),
+            why: why.to_owned(),
+            touched: false,
+        },
+    );
 }
 
 fn welcome(host: &Host, environment: &dyn Environment) -> Result<Welcome, HostError> {
@@ -406,13 +421,27 @@ const fn changes(request: &Request) -> bool {
     }
 }
 
-/// An error, said to the laptop.
+/// An error, said to the laptop. What is no failure of anything, but an answer, is a refusal.
 fn failure(step: &str, touched: bool, error: &HostError) -> Reply {
+    let refused = |hint: &str| Reply::Refused {
+        why: error.to_string(),
+        hint: Some(hint.to_owned()),
+    };
     match error {
         HostError::Refused { why, hint } => Reply::Refused {
             why: why.clone(),
             hint: hint.clone(),
         },
+        HostError::Lease(LeaseError::Held(_)) => refused(
+            "wait for it to end; `forge unlock` gives up a lease whose holder is gone",
+        ),
+        HostError::Lease(LeaseError::Unfinished { .. }) => {
+            refused("`forge status` says how far it is")
+        }
+        HostError::State(StateError::NoGeneration(_)) => refused("`forge history` lists them"),
+        HostError::Bundle(_) => refused(
+            "the host's store does not have this generation whole; `forge verify` says what is wrong",
+        ),
         HostError::Service { log, .. } if !log.is_empty() => Reply::Failed {
             step: step.to_owned(),
             why: format!("{error}\n{}", log.trim_end()),
