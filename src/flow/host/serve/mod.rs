@@ -47,8 +47,10 @@ pub fn serve(
 ) -> Result<(), FrameError> {
     let incoming = Incoming::of(reader);
     let out = Outgoing::to(writer);
-    let hello = match message::<Hello>(incoming.next()?) {
+    let hello = match incoming.next().and_then(message::<Hello>) {
         Ok(hello) => hello,
+        // Who says nothing at all asks nothing.
+        Err(FrameError::Ended) => return Ok(()),
         Err(error) => return refuse_and_end(&out, error),
     };
     let welcome = match welcome(host, environment) {
@@ -127,9 +129,17 @@ fn message<T: serde::de::DeserializeOwned>(frame: line::Frame) -> Result<T, Fram
 
 /// What is not understood ends the conversation, and is said.
 fn refuse_and_end(out: &Outgoing<'_>, error: FrameError) -> Result<(), FrameError> {
+    let hint = match &error {
+        FrameError::Ended | FrameError::Io(_) => return Err(error),
+        FrameError::Message(_) => Some(
+            "the laptop's forge and the host's agent do not speak the same protocol; run the same version of forge",
+        ),
+        FrameError::Alien(_) | FrameError::TooLarge(_) => None,
+    };
+    // Perhaps nobody hears it.
     let _ = out.reply(&Reply::Refused {
         why: error.to_string(),
-        hint: Some("the laptop's forge and the host's agent do not speak the same protocol; run the same version of forge".to_owned()),
+        hint: hint.map(ToOwned::to_owned),
     });
     Err(error)
 }
@@ -193,7 +203,10 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     fn run(&mut self) -> Result<(), FrameError> {
         loop {
-            let (kind, bytes) = self.incoming.next()?;
+            let (kind, bytes) = match self.incoming.next() {
+                Ok(frame) => frame,
+                Err(error) => return refuse_and_end(&self.out, error),
+            };
             if kind == FrameKind::Data && self.owed >= bytes.len() as u64 && !bytes.is_empty() {
                 self.owed -= bytes.len() as u64;
                 continue;
