@@ -9,6 +9,7 @@ pub mod recover;
 pub mod resource;
 pub mod stage;
 pub mod tell;
+pub mod works;
 
 pub use error::HostError;
 
@@ -21,13 +22,4 @@ pub struct Host {
     pub paths: Paths,
     /// `/var/lib/forge/store`.
     pub store: DiskStore,
-}
-
-/// Puts the secrets of the current generation in their places: at boot, before Docker starts.
-///
-/// # Errors
-/// [`HostError`].
-pub fn secrets_at_boot(host: &Host) -> Result<(), HostError> {
-    let _ = host;
-    Err(HostError::refused("not built yet", None))
 }
