@@ -9,6 +9,9 @@ pub mod recover;
 pub mod resource;
 pub mod stage;
 pub mod tell;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+mod tests;
 pub mod works;
 
 pub use error::HostError;
