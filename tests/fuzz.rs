@@ -703,3 +703,36 @@ fn apt_sources() {
         |_, _| {},
     );
 }
+
+#[test]
+fn conversations() {
+    let frame = |kind: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
+        [&[kind], length.as_slice(), payload].concat()
+    };
+    let hello = r#"{"protocol":1,"forge":"0","operator":{"name":"a@b","revision":null},"purpose":"change"}"#;
+    let offer = r#"{"ask":"offer","bundle":"sha256:2923282c55e365dbaa357f78e4bcf1da43f589f9319841df271c58a5a765b0e9","blobs":{"sha256:2923282c55e365dbaa357f78e4bcf1da43f589f9319841df271c58a5a765b0e9":"Ojgw"},"images":[],"image_blobs":{}}"#;
+    let ended = r#"{"reply":"ended","ending":{"kind":"incomplete","generation":1,"step":"s","why":"w","left":["x"]}}"#;
+    let packed = zstd::bulk::compress(offer.as_bytes(), 3).expect("packed");
+    let said = fuzz::conversation(&frame(b'Z', &packed)).expect("judged");
+    // As an offer it is understood, and as nothing else.
+    assert!(said.contains("missing field `protocol`"), "{said}");
+    assert_eq!(said.matches("missing field").count(), 4, "{said}");
+    // A small frame that unpacks to more than a message may have, and one that asks for a large window.
+    let bomb = zstd::bulk::compress(&vec![b' '; (64 << 20) + 1], 3).expect("packed");
+    let said = fuzz::conversation(&frame(b'Z', &bomb)).expect("judged");
+    assert!(said.contains("it is larger than"), "{said}");
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("an encoder");
+    encoder.window_log(27).expect("a window");
+    std::io::Write::write_all(&mut encoder, hello.as_bytes()).expect("packed");
+    let wide = encoder.finish().expect("packed");
+    let said = fuzz::conversation(&frame(b'Z', &wide)).expect("judged");
+    assert!(said.contains("memory"), "{said}");
+    let corpus = [
+        [frame(b'M', hello.as_bytes()), frame(b'M', offer.as_bytes())].concat(),
+        [frame(b'Z', &packed), frame(b'D', b"bytes")].concat(),
+        frame(b'M', ended.as_bytes()),
+        b"Last login: today\n".to_vec(),
+    ];
+    run("conversation", fuzz::conversation, &corpus, 1, |_, _| {});
+}

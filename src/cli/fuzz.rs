@@ -5,11 +5,13 @@
 
 mod debian;
 mod packages;
+mod protocol;
 mod python;
 mod registry;
 
 pub use debian::*;
 pub use packages::*;
+pub use protocol::*;
 pub use python::*;
 pub use registry::*;
 

@@ -6,10 +6,10 @@ use crate::edge::host::events::{EventLog, Header};
 use crate::edge::host::paths::Paths;
 use crate::edge::host::state::State;
 use crate::edge::store::{DiskStore, Options};
-use crate::flow::host::tell::{Tell, ToLog};
+use crate::flow::host::confirm::secrets_at_boot;
 use crate::flow::host::serve::live::Live;
-use crate::flow::host::serve;
-use crate::flow::host::{Host, HostError, activate, recover, secrets_at_boot};
+use crate::flow::host::tell::{Tell, ToLog};
+use crate::flow::host::{Host, HostError, activate, recover, serve};
 use crate::pure::protocol::{Ending, Event};
 
 /// What forge does on a host; forge itself runs it there
@@ -38,7 +38,7 @@ enum Agent {
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, CliError> {
     match args.command {
-        Agent::Activate => ended(Some(activate_now()?)),
+        Agent::Activate => ended(activate_now()?),
         Agent::Recover { boot } => ended(recover_now(boot)?),
         Agent::Secrets => {
             secrets_at_boot(&open()?).map_err(failed)?;
@@ -100,18 +100,18 @@ fn log(host: &Host) -> Result<ToLog, CliError> {
         .map_err(|error| CliError::failed(&error))
 }
 
-fn activate_now() -> Result<Ending, CliError> {
+fn activate_now() -> Result<Option<Ending>, CliError> {
     let host = open()?;
     Ok(activate::run(&host, &log(&host)?))
 }
 
 fn recover_now(boot: bool) -> Result<Option<Ending>, CliError> {
     let host = open()?;
-    if !recover::is_wanted(&host, boot).map_err(failed)? {
+    if !recover::is_wanted(&host).map_err(failed)? {
         return Ok(None);
     }
     let log = log(&host)?;
-    recover::recover(&host, boot, None, &log).map_err(|error| {
+    recover::recover(&host, boot, &log).map_err(|error| {
         let log: &dyn Tell = &log;
         log.tell(Event::Failed {
             step: "recovery".to_owned(),

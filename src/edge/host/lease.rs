@@ -81,10 +81,20 @@ fn holder(folder: &Folder) -> Result<Option<Holder>, StateError> {
 /// [`LeaseError::Held`], [`LeaseError::Unfinished`]; then nothing has changed.
 pub fn take(paths: &Paths, by: &str, what: &str, now: i64) -> Result<(), LeaseError> {
     let (folder, _lock) = open(paths)?;
-    if let Some(journal) = State::open(paths)?.journal()? {
+    let state = State::open(paths)?;
+    if let Some(journal) = state.journal()? {
         return Err(LeaseError::Unfinished {
             to: journal.to,
             by: journal.by,
+        });
+    }
+    // One that has no journal yet, because nothing has been changed so far.
+    if let (Err(StateError::Busy(_)), Some(request)) =
+        (state.lock(Duration::ZERO), state.request()?)
+    {
+        return Err(LeaseError::Unfinished {
+            to: request.to,
+            by: request.by,
         });
     }
     if let Some(holder) = holder(&folder)?
@@ -233,9 +243,15 @@ mod tests {
             by: "ben@desk".to_owned(),
             token: "t".to_owned(),
         };
-        State::open(&paths).unwrap().write_journal(&journal).unwrap();
+        State::open(&paths)
+            .unwrap()
+            .write_journal(&journal)
+            .unwrap();
         let error = take(&paths, "anna@laptop", "deploy", 7).unwrap_err();
-        assert!(matches!(error, LeaseError::Unfinished { to: 2, .. }), "{error}");
+        assert!(
+            matches!(error, LeaseError::Unfinished { to: 2, .. }),
+            "{error}"
+        );
     }
 
     #[test]

@@ -173,7 +173,11 @@ mod tests {
         let at = tempfile::tempdir().unwrap();
         fs::create_dir_all(at.path().join("etc")).unwrap();
         fs::create_dir_all(at.path().join("proc")).unwrap();
-        fs::write(at.path().join("etc/os-release"), "ID=debian\nVERSION_ID=12\n").unwrap();
+        fs::write(
+            at.path().join("etc/os-release"),
+            "ID=debian\nVERSION_ID=12\n",
+        )
+        .unwrap();
         fs::write(at.path().join("proc/uptime"), "321.45 12.0\n").unwrap();
         let facts = Facts::read(&Paths::below(at.path()));
         assert_eq!(facts.system, "debian-12");

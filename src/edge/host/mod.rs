@@ -4,8 +4,8 @@
 //! said into the error ([`super::program`]).
 
 pub mod events;
-pub mod kept;
 pub mod lease;
+pub mod leftovers;
 pub mod machine_facts;
 pub mod own_units;
 pub mod paths;

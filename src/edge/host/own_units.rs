@@ -247,25 +247,29 @@ impl Supervisor for Systemd {
     }
 
     fn start_activation(&self, program: &Path) -> Result<(), UnitsError> {
-        let arguments = transient(
-            ACTIVATION,
-            "An activation of forge",
-            program,
-            "activate",
-        );
+        let arguments = transient(ACTIVATION, "An activation of forge", program, "activate");
         call("systemd-run", &as_words(&arguments), SHORT).map(drop)
     }
 
     fn runs(&self) -> Result<bool, UnitsError> {
-        let arguments = ["show", "--property=ActiveState", "--value", ACTIVATION, RECOVERY];
+        let arguments = [
+            "show",
+            "--property=ActiveState",
+            "--value",
+            ACTIVATION,
+            RECOVERY,
+        ];
         let states = call("systemctl", &arguments, SHORT)?;
-        Ok(states
-            .lines()
-            .any(|state| matches!(state, "active" | "activating" | "deactivating" | "reloading")))
+        Ok(states.lines().any(|state| {
+            matches!(
+                state,
+                "active" | "activating" | "deactivating" | "reloading"
+            )
+        }))
     }
 
     fn stop_activation(&self) -> Result<(), UnitsError> {
-        call("systemctl", &["stop", ACTIVATION], STOP).map(drop)
+        stop(ACTIVATION)
     }
 
     fn start_recovery(&self, program: &Path) -> Result<(), UnitsError> {
@@ -284,17 +288,17 @@ impl Supervisor for Systemd {
     }
 
     fn disarm(&self) -> Result<(), UnitsError> {
-        let timer = format!("{DEADLINE}.timer");
-        let state = call(
-            "systemctl",
-            &["show", "--property=LoadState", "--value", &timer],
-            SHORT,
-        )?;
-        if state.trim() != "not-found" {
-            call("systemctl", &["stop", &timer], SHORT)?;
-        }
-        Ok(())
+        stop(&format!("{DEADLINE}.timer"))
     }
+}
+
+/// Stops a unit, and waits until it is gone; one that is not there is stopped.
+fn stop(unit: &str) -> Result<(), UnitsError> {
+    let arguments = ["show", "--property=LoadState", "--value", unit];
+    if call("systemctl", &arguments, SHORT)?.trim() != "not-found" {
+        call("systemctl", &["stop", unit], STOP)?;
+    }
+    Ok(())
 }
 
 /// The double: keeps what it is asked, and does none of it.
@@ -399,8 +403,14 @@ mod tests {
         let program = Path::new("/var/lib/forge/bin/ab c/forge");
         let arguments = transient(ACTIVATION, "An activation", program, "activate");
         let end = &arguments[arguments.len() - 4..];
-        assert_eq!(end, ["--", "/var/lib/forge/bin/ab c/forge", "agent", "activate"]);
+        assert_eq!(
+            end,
+            ["--", "/var/lib/forge/bin/ab c/forge", "agent", "activate"]
+        );
         let arguments = deadline(program, Duration::ZERO);
-        assert!(arguments.contains(&"--on-active=1s".to_owned()), "{arguments:?}");
+        assert!(
+            arguments.contains(&"--on-active=1s".to_owned()),
+            "{arguments:?}"
+        );
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::paths::Paths;
-use crate::edge::disk::{DiskError, Folder, Hold, Lock, LockError, Power};
+use crate::edge::disk::{DiskError, Folder, Hold, Kind, Lock, LockError, Power};
 use crate::pure::generation::{Journal, Record};
 use crate::pure::name::BlobDigest;
 
@@ -207,6 +207,20 @@ impl State {
         write(&folder, RECORD, record)?;
         self.generations.sync()?;
         Ok(self.root.sync()?)
+    }
+
+    /// True if the program of this digest is in its place.
+    ///
+    /// # Errors
+    /// [`StateError::Disk`].
+    pub fn has_program(&self, agent: BlobDigest) -> Result<bool, StateError> {
+        let Some(programs) = self.root.enter("bin")? else {
+            return Ok(false);
+        };
+        let Some(folder) = programs.enter(&agent.hex())? else {
+            return Ok(false);
+        };
+        Ok(matches!(folder.look("forge")?, Some(Kind::File(_))))
     }
 
     /// Replaces the record of a generation that is there: its outcome. After a crash it is the old one or the new one.

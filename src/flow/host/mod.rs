@@ -10,6 +10,10 @@ pub mod resource;
 pub mod serve;
 pub mod stage;
 pub mod tell;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+mod tests;
+pub mod works;
 
 pub use error::HostError;
 
@@ -22,13 +26,4 @@ pub struct Host {
     pub paths: Paths,
     /// `/var/lib/forge/store`.
     pub store: DiskStore,
-}
-
-/// Puts the secrets of the current generation in their places: at boot, before Docker starts.
-///
-/// # Errors
-/// [`HostError`].
-pub fn secrets_at_boot(host: &Host) -> Result<(), HostError> {
-    let _ = host;
-    Err(HostError::refused("not built yet", None))
 }

@@ -183,8 +183,13 @@ mod tests {
             let well = situation
                 .journal
                 .is_some_and(|journal| journal.phase == Phase::AwaitingConfirmation);
-            let may = well && situation.current != Some(2) && situation.now < 100 && !situation.boot;
-            assert_eq!(matches!(decision, Decision::Await { .. }), may, "{situation:?}");
+            let may =
+                well && situation.current != Some(2) && situation.now < 100 && !situation.boot;
+            assert_eq!(
+                matches!(decision, Decision::Await { .. }),
+                may,
+                "{situation:?}"
+            );
         });
     }
 

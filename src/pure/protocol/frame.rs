@@ -20,6 +20,8 @@ pub enum FrameKind {
 pub const LARGEST: usize = 16 << 20;
 /// The largest message when it is unpacked.
 pub const LARGEST_MESSAGE: usize = 64 << 20;
+/// log2 of the memory that a packed message may ask for: what [`send`] packs needs 21.
+const LARGEST_WINDOW: u32 = 23;
 /// Messages from this size on are compressed.
 const WORTH_PACKING: usize = 512;
 
@@ -137,9 +139,21 @@ pub fn decode<T: DeserializeOwned>(kind: FrameKind, payload: &[u8]) -> Result<T,
     let bytes = match kind {
         FrameKind::Message => payload,
         FrameKind::Packed => {
-            let mut decoder = zstd::Decoder::new(payload)?.take(LARGEST_MESSAGE as u64);
+            let unreadable = |error: io::Error| FrameError::Message(error.to_string());
+            let mut decoder = zstd::Decoder::new(payload).map_err(unreadable)?;
+            decoder
+                .window_log_max(LARGEST_WINDOW)
+                .map_err(unreadable)?;
             let mut bytes = Vec::new();
-            decoder.read_to_end(&mut bytes)?;
+            decoder
+                .take(LARGEST_MESSAGE as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(unreadable)?;
+            if bytes.len() > LARGEST_MESSAGE {
+                return Err(FrameError::Message(format!(
+                    "it is larger than {LARGEST_MESSAGE} bytes"
+                )));
+            }
             unpacked = bytes;
             &unpacked
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::offer::LARGEST_PARTS;
 use super::parts::{ExecOrder, LogOrder};
 use super::{Conversation, Fault};
-use crate::edge::host::kept;
+use crate::edge::host::leftovers;
 use crate::edge::store::Store;
 use crate::flow::host::HostError;
 use crate::flow::host::resource::Way;
@@ -59,7 +59,7 @@ impl Conversation<'_> {
         });
         let mut there = BTreeMap::new();
         for (name, path) in alone.chain(embedded) {
-            *there.entry(name.clone()).or_insert(true) &= kept::is_there(&self.host.paths.at(path));
+            *there.entry(name.clone()).or_insert(true) &= leftovers::is_there(&self.host.paths.at(path));
         }
         there
     }
@@ -122,7 +122,10 @@ impl Conversation<'_> {
 
     pub(super) fn logs(&self, order: &LogOrder) -> Result<Reply, Fault> {
         let mut to = self.out.stream(None);
-        let read = self.environment.logs(self.host, order, &mut to);
+        let mut errors_to = self.out.stream(None);
+        let read = self
+            .environment
+            .logs(self.host, order, &mut to, &mut errors_to);
         self.unless_gone(read)?;
         Ok(Reply::Done)
     }

@@ -206,7 +206,13 @@ impl Environment for Live {
         unbuilt()
     }
 
-    fn logs(&self, _host: &Host, _order: &LogOrder, _to: &mut dyn Write) -> Result<(), HostError> {
+    fn logs(
+        &self,
+        _host: &Host,
+        _order: &LogOrder,
+        _to: &mut (dyn Write + Send),
+        _errors_to: &mut (dyn Write + Send),
+    ) -> Result<(), HostError> {
         unbuilt()
     }
 

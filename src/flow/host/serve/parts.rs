@@ -247,7 +247,13 @@ pub trait Environment: Debug + Sync {
     ///
     /// # Errors
     /// [`HostError::Refused`] if there is no such service.
-    fn logs(&self, host: &Host, order: &LogOrder, to: &mut dyn Write) -> Result<(), HostError>;
+    fn logs(
+        &self,
+        host: &Host,
+        order: &LogOrder,
+        to: &mut (dyn Write + Send),
+        errors_to: &mut (dyn Write + Send),
+    ) -> Result<(), HostError>;
     /// Runs a command in a container, and gives its exit code.
     ///
     /// # Errors

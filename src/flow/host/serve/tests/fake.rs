@@ -323,7 +323,13 @@ impl Environment for Fake {
         Ok(Vec::new())
     }
 
-    fn logs(&self, _: &Host, order: &LogOrder, to: &mut dyn Write) -> Result<(), HostError> {
+    fn logs(
+        &self,
+        _: &Host,
+        order: &LogOrder,
+        to: &mut (dyn Write + Send),
+        _: &mut (dyn Write + Send),
+    ) -> Result<(), HostError> {
         let failed = |error: std::io::Error| HostError::refused(error.to_string(), None);
         to.write_all(order.service.as_bytes()).map_err(failed)?;
         to.write_all(&vec![b'x'; 100_000]).map_err(failed)
