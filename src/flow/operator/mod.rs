@@ -6,7 +6,6 @@ pub mod explain;
 pub mod image;
 pub mod init;
 pub mod lock;
-pub mod pull;
 pub mod push;
 pub mod secret;
 pub mod secrets_of;
