@@ -65,7 +65,7 @@ impl<'a> Line<'a> {
     }
 
     fn finished(&mut self) {
-        while self.receiver.is_complete() {
+        if self.receiver.is_complete() {
             let reply = match self.receiver.finish() {
                 Ok(blob) => Reply::Arrived { blob },
                 Err(error) => Reply::Refused {
@@ -75,7 +75,6 @@ impl<'a> Line<'a> {
             };
             self.replies.push_back(reply);
             self.waiting = self.waiting.max(self.replies.len());
-            break;
         }
     }
 }
@@ -400,13 +399,9 @@ fn the_host_fetches_pinned_images_and_believes_no_registry() {
     let host = MemoryStore::default();
     let told = Kept::default();
     let fetched = fetch(&http, sources, &host, &images, Arch::Amd64, &told);
-    let names = |keys: Vec<String>| keys;
-    assert_eq!(
-        names(fetched.images.keys().map(ToString::to_string).collect()),
-        ["app", "private"],
-        "{fetched:?}"
-    );
-    let app = &fetched.images[&"app".parse().unwrap()];
+    let names: Vec<String> = fetched.images.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["app", "private"], "{fetched:?}");
+    let app = &fetched.images["app"];
     assert_eq!((app.pinned, &app.manifest.digest), (pinned, &good.digest));
     assert_eq!(fetched.failed.len(), 1);
     registry_support::assert_clean(&host);
