@@ -5,6 +5,7 @@
 
 mod debian;
 mod packages;
+mod parcel;
 mod protocol;
 mod python;
 mod registry;
@@ -12,6 +13,7 @@ mod registry;
 pub use debian::*;
 pub use packages::*;
 pub use protocol::*;
+pub use parcel::*;
 pub use python::*;
 pub use registry::*;
 

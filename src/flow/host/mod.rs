@@ -1,10 +1,12 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
+mod error;
 pub mod activate;
 pub mod confirm;
 pub mod converge;
-mod error;
+pub mod fetch;
 pub mod generations;
+pub mod receive;
 pub mod recover;
 pub mod resource;
 pub mod serve;
