@@ -1,6 +1,7 @@
 //! Why something on a host could not be done: which step, of what, and why.
 
 use crate::edge::disk::DiskError;
+use crate::edge::host::engine::EngineError;
 use crate::edge::program::ProgramError;
 use crate::edge::store::StoreError;
 use crate::pure::generation::Kind;
@@ -13,6 +14,8 @@ pub enum HostError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
