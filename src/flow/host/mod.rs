@@ -4,6 +4,7 @@ mod error;
 pub mod images;
 pub mod networks;
 pub mod resource;
+pub mod services;
 pub mod tell;
 
 pub use error::HostError;
