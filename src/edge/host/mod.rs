@@ -5,5 +5,6 @@
 
 pub mod compose;
 pub mod engine;
+pub mod knock;
 pub mod paths;
 pub mod wait;

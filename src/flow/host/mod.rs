@@ -3,6 +3,8 @@
 mod error;
 pub mod images;
 pub mod networks;
+pub mod preflight;
+pub mod probes;
 pub mod resource;
 pub mod services;
 pub mod tell;

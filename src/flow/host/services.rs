@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+pub(super) use plan::compose_text;
+
 use super::networks::PROJECT;
 use super::resource::{Resource, Way};
 use super::tell::Tell;

@@ -61,7 +61,7 @@ impl Steps {
 }
 
 /// The text of the new `compose.yaml`.
-pub(super) fn compose_text(target: &Target) -> Result<&[u8], HostError> {
+pub(in crate::flow::host) fn compose_text(target: &Target) -> Result<&[u8], HostError> {
     let path = target.compose.as_deref();
     let file = target
         .files
