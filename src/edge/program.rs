@@ -340,9 +340,15 @@ mod tests {
             .stream(Some(&mut stdin), &mut out, &mut err)
             .unwrap()
             .unwrap();
-        assert_eq!((out.as_slice(), err.as_slice()), (&b"in"[..], &b"why\n"[..]));
+        assert_eq!(
+            (out.as_slice(), err.as_slice()),
+            (&b"in"[..], &b"why\n"[..])
+        );
         assert_eq!(ended.code, Some(4));
-        let (ended, said) = both.judge(|to| to.write_all(b"x\n").unwrap()).unwrap().unwrap();
+        let (ended, said) = both
+            .judge(|to| to.write_all(b"x\n").unwrap())
+            .unwrap()
+            .unwrap();
         assert_eq!((ended.code, said.as_str()), (Some(4), "x\nwhy\n"));
         // One that reads nothing breaks the pipe and nothing else.
         let deaf = Call::new("true", &[] as &[&str], SECOND);

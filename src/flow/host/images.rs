@@ -108,11 +108,7 @@ fn manifest_of(
 }
 
 /// An image of the store; nothing if a part of it is missing.
-fn stored(
-    store: &dyn Store,
-    pin: &ImagePin,
-    target: &Target,
-) -> Result<Option<Stored>, HostError> {
+fn stored(store: &dyn Store, pin: &ImagePin, target: &Target) -> Result<Option<Stored>, HostError> {
     let Some(manifest) = manifest_of(store, pin.digest, target)? else {
         return Ok(None);
     };
@@ -125,11 +121,12 @@ fn stored(
     if !store.has(config.digest, config.size)? {
         return Ok(None);
     }
-    let read =
-        image::read(&bytes, &store.read(config.digest)?).map_err(|error| wrong(&error))?;
+    let read = image::read(&bytes, &store.read(config.digest)?).map_err(|error| wrong(&error))?;
     let diffs = read.runs.rootfs().diff_ids();
     if diffs.len() != read.layers.len() {
-        return Err(wrong(&"its config and its manifest have not the same layers"));
+        return Err(wrong(
+            &"its config and its manifest have not the same layers",
+        ));
     }
     let mut layers = Vec::new();
     for (layer, diff) in read.layers.iter().zip(diffs) {
@@ -196,7 +193,11 @@ impl Asked {
             let layers = stored.layers.iter().map(|(blob, _)| *blob);
             return layers.filter(|blob| ours.contains(blob)).collect();
         }
-        let wanted: Vec<&str> = stored.layers.iter().map(|(_, diff)| diff.as_str()).collect();
+        let wanted: Vec<&str> = stored
+            .layers
+            .iter()
+            .map(|(_, diff)| diff.as_str())
+            .collect();
         let prefix = longest_prefix(
             &wanted,
             self.images
@@ -227,10 +228,7 @@ fn longest_prefix<'a>(wanted: &[&str], images: impl Iterator<Item = &'a [String]
 ///
 /// # Errors
 /// [`HostError`] if the store or Docker cannot be asked.
-pub fn states(
-    host: &Host,
-    target: &Target,
-) -> Result<BTreeMap<ImageName, ImageState>, HostError> {
+pub fn states(host: &Host, target: &Target) -> Result<BTreeMap<ImageName, ImageState>, HostError> {
     let asked = ask_if_present(host)?;
     let mut states = BTreeMap::new();
     for (name, pin) in target.images_in_use() {
@@ -313,17 +311,19 @@ fn load(
     tell: &dyn Tell,
 ) -> Result<String, HostError> {
     let tag = Target::image_tag(pin);
-    let omitted = asked.omitted(stored);
+    // A tag that stands for something else, or for what cannot be run, would be taken for the new one. What it stood for is not relied on.
+    let omitted = if asked.id_of(&tag).is_some() {
+        asked.engine.remove_image(&tag)?;
+        BTreeSet::new()
+    } else {
+        asked.omitted(stored)
+    };
     tell.say(format!(
         "loading the image {} into Docker, {} of its {} layers are there",
         pin.name,
         omitted.len(),
         stored.layers.len()
     ));
-    // A tag that stands for something else, or for what cannot be run, would be taken for the new one.
-    if asked.id_of(&tag).is_some() {
-        asked.engine.remove_image(&tag)?;
-    }
     let first = load_once(host, &asked.engine, stored, &tag, &omitted);
     let again = match first {
         Ok(id) => return Ok(id),
@@ -350,8 +350,14 @@ fn load_once(
     let wrong = |why: String| HostError::thing(Kind::Image, tag, why);
     let mut written = Ok(());
     let loading = engine.load(|to| {
-        let streamed =
-            stream_image_without(&host.store, &stored.manifest, tag, Form::Docker, omitted, to);
+        let streamed = stream_image_without(
+            &host.store,
+            &stored.manifest,
+            tag,
+            Form::Docker,
+            omitted,
+            to,
+        );
         written = streamed.map(|_| ());
     });
     match (loading, written) {
@@ -368,9 +374,11 @@ fn load_once(
     if !stored.is(&id) {
         return Err(wrong(format!("Docker took it for another image, {id}")));
     }
-    engine
-        .prove(tag)
-        .map_err(|error| wrong(format!("Docker took it, and cannot make a container of it: {error}")))?;
+    engine.prove(tag).map_err(|error| {
+        wrong(format!(
+            "Docker took it, and cannot make a container of it: {error}"
+        ))
+    })?;
     Ok(id)
 }
 
