@@ -3,10 +3,14 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod compose;
+pub mod engine;
 pub mod events;
+pub mod knock;
 pub mod lease;
 pub mod leftovers;
 pub mod machine_facts;
 pub mod own_units;
 pub mod paths;
 pub mod state;
+pub mod wait;

@@ -6,10 +6,15 @@ pub mod confirm;
 pub mod converge;
 pub mod fetch;
 pub mod generations;
+pub mod images;
+pub mod networks;
+pub mod preflight;
+pub mod probes;
 pub mod receive;
 pub mod recover;
 pub mod resource;
 pub mod serve;
+pub mod services;
 pub mod stage;
 pub mod tell;
 #[cfg(test)]
