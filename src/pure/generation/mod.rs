@@ -12,6 +12,7 @@ mod journal;
 mod plan;
 mod record;
 mod target;
+pub mod things;
 
 pub use journal::{Journal, Phase};
 pub use plan::{Action, Change, Fetch, Kind, Plan};
