@@ -3,4 +3,12 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod accounts;
+pub mod apt;
+pub mod dpkg;
+pub mod kept;
 pub mod paths;
+pub mod sshd;
+pub mod sysctl;
+pub mod systemd;
+pub mod volume;

@@ -1,8 +1,15 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
 mod error;
+pub mod groups;
+pub mod lockout;
+pub mod packages;
 pub mod resource;
+pub mod sysctls;
 pub mod tell;
+pub mod units;
+pub mod users;
+pub mod volumes;
 
 pub use error::HostError;
 

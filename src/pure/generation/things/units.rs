@@ -66,6 +66,11 @@ impl State {
         )
     }
 
+    /// True if it runs, or is right not to.
+    pub fn is_well(&self) -> bool {
+        self.is_active() || self.may_rest()
+    }
+
     pub fn needs_reload(&self) -> bool {
         self.is("NeedDaemonReload", &["yes"])
     }
@@ -137,12 +142,12 @@ pub fn plan(
             Some(last) if text(name).is_some_and(|text| text != *last) => {
                 (Action::Restart, "text changed".to_owned(), true)
             }
-            Some(_) if state.has_failed() => {
-                (Action::Start, format!("failed: {}", state.get("Result")), true)
-            }
-            Some(_) if !state.is_active() && !state.may_rest() => {
-                (Action::Start, "not active".to_owned(), true)
-            }
+            Some(_) if state.has_failed() => (
+                Action::Start,
+                format!("failed: {}", state.get("Result")),
+                true,
+            ),
+            Some(_) if !state.is_well() => (Action::Start, "not active".to_owned(), true),
             Some(_) if enable => (Action::Change, "not enabled".to_owned(), false),
             Some(_) => continue,
         };
@@ -289,9 +294,7 @@ mod tests {
     fn what_is_gone_is_stopped_if_anything_of_it_is_left() {
         let mut before = Target::nothing();
         for name in ["a.service", "b.timer", "c.service"] {
-            before
-                .units
-                .insert(name.to_owned(), Unit { enable: true });
+            before.units.insert(name.to_owned(), Unit { enable: true });
         }
         let started = Started::from([("d.service".to_owned(), BlobDigest::of("x"))]);
         let want = BTreeMap::from([("c.service".to_owned(), Unit { enable: true })]);
