@@ -8,6 +8,8 @@ pub mod apt;
 pub mod dpkg;
 pub mod kept;
 pub mod paths;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod sshd;
 pub mod sysctl;
 pub mod systemd;

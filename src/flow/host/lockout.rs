@@ -52,3 +52,37 @@ pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<St
     };
     Ok(lockout::refusals(way.want, way.before, deployer, &access))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::edge::host::scratch::Scratch;
+    use crate::pure::generation::Target;
+
+    #[test]
+    fn an_account_that_forge_made_is_known_from_the_record() {
+        let scratch = Scratch::new();
+        scratch.put("/etc/passwd", "anna:x:1000:1000::/home/anna:/bin/bash\n");
+        scratch.put("/etc/group", "sudo:x:27:\nanna:x:1000:\n");
+        let host = Host {
+            paths: scratch.paths(),
+            store: scratch.store(),
+        };
+        let want = Target::nothing();
+        let way = Way {
+            want: &want,
+            before: &[],
+        };
+        let anna = Deployer {
+            user: "anna".to_owned(),
+            ..Deployer::default()
+        };
+        assert!(refusals(&host, way, &anna).unwrap().is_empty());
+        scratch.put(
+            "/var/lib/forge/managed/users.json",
+            "{\"anna\": {\"made\": true}}",
+        );
+        assert_eq!(refusals(&host, way, &anna).unwrap().len(), 1);
+    }
+}
