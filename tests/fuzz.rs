@@ -735,6 +735,9 @@ fn conversations() {
         b"Last login: today\n".to_vec(),
     ];
     run("conversation", fuzz::conversation, &corpus, 1, |_, _| {});
+}
+
+#[test]
 fn parcels() {
     let zstd = zstd::bulk::compress(fuzz::PARCEL_BASE, 3).expect("packed");
     let mut frame = Vec::new();

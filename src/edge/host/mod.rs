@@ -3,14 +3,24 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod accounts;
+pub mod apt;
 pub mod compose;
+pub mod dpkg;
 pub mod engine;
 pub mod events;
+pub mod kept;
 pub mod knock;
 pub mod lease;
 pub mod leftovers;
 pub mod machine_facts;
 pub mod own_units;
 pub mod paths;
+#[cfg(test)]
+pub(crate) mod scratch;
+pub mod sshd;
 pub mod state;
+pub mod sysctl;
+pub mod systemd;
+pub mod volume;
 pub mod wait;

@@ -1,13 +1,16 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
-mod error;
 pub mod activate;
 pub mod confirm;
 pub mod converge;
+mod error;
 pub mod fetch;
 pub mod generations;
+pub mod groups;
 pub mod images;
+pub mod lockout;
 pub mod networks;
+pub mod packages;
 pub mod preflight;
 pub mod probes;
 pub mod receive;
@@ -16,10 +19,14 @@ pub mod resource;
 pub mod serve;
 pub mod services;
 pub mod stage;
+pub mod sysctls;
 pub mod tell;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 mod tests;
+pub mod units;
+pub mod users;
+pub mod volumes;
 pub mod works;
 
 pub use error::HostError;

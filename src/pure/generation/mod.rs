@@ -13,6 +13,7 @@ pub mod machine;
 mod plan;
 mod record;
 mod target;
+pub mod things;
 
 pub use journal::{Journal, Phase};
 pub use plan::{Action, Change, Fetch, Kind, Plan};
