@@ -113,7 +113,7 @@ impl Conversation<'_> {
                 journal.to, journal.by
             ));
         }
-        refusals.extend(self.environment.refusals(self.host, way)?);
+        refusals.extend(self.environment.refusals(self.host, way, 0)?);
         let plan = self
             .environment
             .plan(self.host, Some(&current), way, record.bundle)?;

@@ -8,26 +8,36 @@ use super::parts::{
     Environment, ExecOrder, FetchOrder, Fetched, LogOrder, Machine, Receiving,
 };
 use crate::edge::clock::{Clock, WallClock};
+use crate::edge::host::engine::{Engine, LogOptions};
 use crate::edge::host::machine_facts::{self, Facts};
 use crate::edge::host::state::State;
-use crate::edge::host::{events, lease};
+use crate::edge::host::{events, lease, sshd, systemd};
+use crate::edge::http::Http;
+use crate::flow::host::receive::{self, Receiver};
 use crate::flow::host::resource::Way;
 use crate::flow::host::tell::Tell;
-use crate::flow::host::{Host, HostError, activate, confirm, converge, generations, recover};
-use crate::pure::delivery::Holding;
+use crate::flow::host::services::{self, Streams};
+use crate::flow::host::{
+    Host, HostError, activate, confirm, converge, fetch, generations, images, lockout, recover,
+    stage,
+};
+use crate::pure::delivery::{Holding, Parcel};
 use crate::pure::generation::{Journal, Plan, Record, Target};
-use crate::pure::name::{BlobDigest, BundleDigest, ImageName};
+use crate::pure::name::{BlobDigest, BundleDigest, ImageName, NameError, ServiceName};
 use crate::pure::protocol::{Ending, Event, ImageState, Lease, Operator, ServiceStatus};
 
 /// Longer than any activation takes with its deadline and its way back.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
+/// Nobody waits longer for a command.
+const LONGEST_COMMAND: Duration = Duration::from_secs(24 * 3600);
 
 /// The host that the agent runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Live;
 
-fn unbuilt<T>() -> Result<T, HostError> {
-    Err(HostError::refused("not built yet", None))
+fn service(name: &str) -> Result<ServiceName, HostError> {
+    name.parse()
+        .map_err(|error: NameError| HostError::refused(error.to_string(), None))
 }
 
 fn now() -> i64 {
@@ -103,38 +113,61 @@ impl Environment for Live {
         converge::plan(host, current, before, way.want)
     }
 
-    fn refusals(&self, _host: &Host, _way: Way<'_>) -> Result<Vec<String>, HostError> {
-        // `lockout::refusals` and the firewall's.
-        Ok(Vec::new())
+    fn refusals(
+        &self,
+        host: &Host,
+        way: Way<'_>,
+        missing: u64,
+    ) -> Result<Vec<String>, HostError> {
+        let mut refusals = stage::refusals(host, way.want, missing)?;
+        refusals.extend(lockout::refusals(host, way, &sshd::deployer())?);
+        Ok(refusals)
     }
 
     fn image_states(
         &self,
-        _host: &Host,
-        _target: &Target,
+        host: &Host,
+        target: &Target,
     ) -> Result<BTreeMap<ImageName, ImageState>, HostError> {
-        unbuilt()
+        images::states(host, target)
     }
 
     fn holding(
         &self,
-        _host: &Host,
-        _asked: &BTreeMap<BlobDigest, u64>,
+        host: &Host,
+        asked: &BTreeMap<BlobDigest, u64>,
     ) -> Result<Holding, HostError> {
-        unbuilt()
+        receive::holding(&host.store, &host.paths.partial(), asked)
     }
 
-    fn receiving<'h>(&self, _host: &'h Host) -> Result<Box<dyn Receiving + 'h>, HostError> {
-        unbuilt()
+    fn receiving<'h>(&self, host: &'h Host) -> Result<Box<dyn Receiving + 'h>, HostError> {
+        Ok(Box::new(Receiver::open(
+            &host.store,
+            &host.paths.partial(),
+        )?))
     }
 
     fn fetch(
         &self,
-        _host: &Host,
-        _order: &FetchOrder,
-        _tell: &dyn Tell,
+        host: &Host,
+        order: &FetchOrder,
+        tell: &dyn Tell,
     ) -> Result<Fetched, HostError> {
-        unbuilt()
+        let refused = |why: String| HostError::refused(why, Some("the laptop can send the images"));
+        let http = Http::new().map_err(|error| refused(error.to_string()))?;
+        let arch = Facts::read(&host.paths)
+            .arch
+            .ok_or_else(|| refused("this host's architecture has no name".to_owned()))?;
+        let sources = fetch::Sources {
+            credentials: &order.credentials,
+            plain_http: &order.plain_http,
+            mirrors: &order.mirrors,
+        };
+        let fetched = fetch::fetch(&http, sources, &host.store, &order.images, arch, tell);
+        Ok(Fetched {
+            present: fetched.images.into_values().collect(),
+            failed: fetched.failed,
+        })
     }
 
     fn create(
@@ -198,40 +231,93 @@ impl Environment for Live {
         confirm::abandon(host, token, why)
     }
 
-    fn services(&self, _host: &Host, _target: &Target) -> Result<Vec<ServiceStatus>, HostError> {
-        unbuilt()
+    fn services(&self, host: &Host, target: &Target) -> Result<Vec<ServiceStatus>, HostError> {
+        services::status(host, target)
     }
 
-    fn failed_units(&self, _host: &Host, _target: &Target) -> Result<Vec<String>, HostError> {
-        unbuilt()
+    fn failed_units(&self, _: &Host, target: &Target) -> Result<Vec<String>, HostError> {
+        let names: Vec<&str> = target.units.keys().map(String::as_str).collect();
+        Ok(systemd::show(&names)?
+            .into_iter()
+            .filter(|(_, state)| state.has_failed())
+            .map(|(name, _)| name)
+            .collect())
     }
 
     fn logs(
         &self,
-        _host: &Host,
-        _order: &LogOrder,
-        _to: &mut (dyn Write + Send),
-        _errors_to: &mut (dyn Write + Send),
+        host: &Host,
+        order: &LogOrder,
+        to: &mut (dyn Write + Send),
+        errors_to: &mut (dyn Write + Send),
     ) -> Result<(), HostError> {
-        unbuilt()
+        let options = LogOptions {
+            tail: order.tail.map(u64::from),
+            since: order.since.clone(),
+            follow: order.follow,
+        };
+        services::logs(host, &service(&order.service)?, &options, to, errors_to)
     }
 
     fn exec(
         &self,
-        _host: &Host,
-        _order: &ExecOrder,
-        _stdin: Box<dyn Read + Send>,
-        _stdout: &mut (dyn Write + Send),
-        _stderr: &mut (dyn Write + Send),
+        host: &Host,
+        order: &ExecOrder,
+        mut stdin: Box<dyn Read + Send>,
+        stdout: &mut (dyn Write + Send),
+        stderr: &mut (dyn Write + Send),
     ) -> Result<i32, HostError> {
-        unbuilt()
+        let ended = services::exec(
+            host,
+            &service(&order.service)?,
+            &order.command,
+            order.user.as_deref(),
+            LONGEST_COMMAND,
+            Streams {
+                stdin: Some(&mut *stdin),
+                stdout,
+                stderr,
+            },
+        )?;
+        // None of a program that a signal has ended.
+        Ok(ended.code.unwrap_or(-1))
     }
 
-    fn loaded_images(&self, _host: &Host) -> Result<BTreeSet<String>, HostError> {
-        unbuilt()
+    fn loaded_images(&self, host: &Host) -> Result<BTreeSet<String>, HostError> {
+        let engine = Engine::of(&host.paths);
+        if !engine.present(Duration::ZERO)? {
+            return Ok(BTreeSet::new());
+        }
+        let tags = engine
+            .images()?
+            .into_iter()
+            .flat_map(|image| image.repo_tags.unwrap_or_default());
+        Ok(tags
+            .filter(|tag| tag.starts_with("forge.invalid/"))
+            .collect())
     }
 
-    fn unload_image(&self, _host: &Host, _tag: &str) -> Result<bool, HostError> {
-        unbuilt()
+    fn unload_image(&self, host: &Host, tag: &str) -> Result<bool, HostError> {
+        // Docker refuses what a container needs. Whatever else it refuses stays too, and the next collection tries again.
+        Ok(Engine::of(&host.paths).remove_image(tag).is_ok())
+    }
+}
+
+/// What `flow/host/receive.rs` does, one call each.
+impl Receiving for Receiver<'_> {
+    fn begin(&mut self, parcel: &Parcel, from: u64) -> Result<(), HostError> {
+        Self::begin(self, *parcel, from)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), HostError> {
+        Self::write(self, bytes)
+    }
+
+    fn finish(&mut self) -> Result<(), HostError> {
+        Self::finish(self).map(drop)
+    }
+
+    fn commit(&mut self) -> Result<(), HostError> {
+        Self::commit(self)
     }
 }

@@ -16,8 +16,6 @@ use crate::pure::protocol::{Image, ImageState, Offer, Reply};
 
 /// Manifest, config and parts of a bundle are in memory at once: not more of them.
 pub(super) const LARGEST_PARTS: u64 = 64 << 20;
-/// Beyond what arrives: for what Docker, apt and the journal write meanwhile.
-const SPARE: u64 = 512 << 20;
 
 /// What has been offered and is not whole yet.
 #[derive(Debug, Default)]
@@ -96,8 +94,8 @@ impl Conversation<'_> {
             .iter()
             .filter_map(|blob| image_blobs.get(blob))
             .fold(0_u64, |sum, size| sum.saturating_add(*size));
-        let mut refusals = self.misfits(&want, &have, coming)?;
-        refusals.extend(self.environment.refusals(self.host, way)?);
+        let mut refusals = self.misfits(&want, &have)?;
+        refusals.extend(self.environment.refusals(self.host, way, coming)?);
         let plan = self
             .environment
             .plan(self.host, current.as_ref(), way, Some(bundle))?;
@@ -187,32 +185,9 @@ impl Conversation<'_> {
         Ok(wanted)
     }
 
-    /// Why this bundle is not for this host now.
-    fn misfits(
-        &self,
-        want: &Target,
-        have: &Target,
-        coming: u64,
-    ) -> Result<Vec<String>, HostError> {
-        let machine = self.environment.machine(self.host)?;
+    /// Why this bundle is not for this host now, whatever the host is.
+    fn misfits(&self, want: &Target, have: &Target) -> Result<Vec<String>, HostError> {
         let mut refusals = Vec::new();
-        if let Some(arch) = want.arch
-            && machine.arch != Some(arch)
-        {
-            let found = machine
-                .arch
-                .map_or_else(|| "another one".to_owned(), |arch| arch.to_string());
-            refusals.push(format!(
-                "the bundle is for the architecture {arch}, and this host has {found}: change `arch` in the host's file, or name the \
-                 right host"
-            ));
-        }
-        if want.system != machine.system {
-            refusals.push(format!(
-                "the bundle is for {}, and this host runs {}: change `system` in the host's file, or name the right host",
-                want.system, machine.system
-            ));
-        }
         if let (Some(want), Some(have)) = (&want.host, &have.host)
             && want != have
         {
@@ -225,15 +200,6 @@ impl Conversation<'_> {
             refusals.push(format!(
                 "an activation of generation {} by {} is unfinished: `forge attach` shows it, `forge rollback` ends it",
                 journal.to, journal.by
-            ));
-        }
-        // Once in the store and once in Docker.
-        let needed = coming.saturating_mul(2).saturating_add(SPARE);
-        if coming > 0 && machine.free < needed {
-            refusals.push(format!(
-                "{} MiB are free in /var/lib/forge, and {} MiB are needed: `forge gc` removes what old generations have left",
-                machine.free >> 20,
-                needed >> 20
             ));
         }
         Ok(refusals)

@@ -151,11 +151,16 @@ pub trait Environment: Debug + Sync {
         way: Way<'_>,
         bundle: Option<BundleDigest>,
     ) -> Result<Plan, HostError>;
-    /// Why it must not be done: a lock-out, a firewall that cannot hold. Each with its mend.
+    /// Why it must not be done, where so many bytes are still to come: another architecture, no space, a lock-out. Each with its mend.
     ///
     /// # Errors
     /// As [`Self::plan`].
-    fn refusals(&self, host: &Host, way: Way<'_>) -> Result<Vec<String>, HostError>;
+    fn refusals(
+        &self,
+        host: &Host,
+        way: Way<'_>,
+        missing: u64,
+    ) -> Result<Vec<String>, HostError>;
     /// What is there of the images that services use.
     ///
     /// # Errors

@@ -174,8 +174,13 @@ impl Environment for Fake {
         })
     }
 
-    fn refusals(&self, _: &Host, _: Way<'_>) -> Result<Vec<String>, HostError> {
-        Ok(self.now().refusals.clone())
+    fn refusals(&self, _: &Host, _: Way<'_>, missing: u64) -> Result<Vec<String>, HostError> {
+        let now = self.now();
+        let mut refusals = now.refusals.clone();
+        if missing > now.free {
+            refusals.push(format!("{missing} bytes have no room"));
+        }
+        Ok(refusals)
     }
 
     fn image_states(
