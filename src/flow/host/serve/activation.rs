@@ -128,7 +128,7 @@ impl Conversation<'_> {
             deadline,
             &self.hello.operator.name,
         )?;
-        // From here on the activation has the lease: it outlives this conversation.
+        // From here on the activation keeps others away by itself: it outlives this conversation.
         self.lease = Holds::Given;
         self.follow(0)
     }

@@ -81,6 +81,13 @@ impl Environment for Live {
     }
 
     fn take_lease(&self, host: &Host, by: &str, what: &str) -> Result<(), HostError> {
+        // Before it has a journal, an activation is known by its unit alone.
+        if activate::runs(host) {
+            return Err(HostError::refused(
+                "an activation is at work on this host",
+                Some("`forge attach` follows it"),
+            ));
+        }
         Ok(lease::take(&host.paths, by, what, now())?)
     }
 

@@ -3,8 +3,8 @@
 //! Owns: which question may come when, what is in memory between two of them, and the lease while the laptop prepares an activation.
 //!
 //! Invariants: a question out of its order is refused, and changes nothing. What is offered stays in memory until the laptop says
-//! that it is to be kept. A conversation that ends, whenever and however it does, leaves a host at which the next one finds no lease of
-//! it; but an activation that was started goes on, and has the lease itself.
+//! that it is to be kept. A conversation that ends, whenever and however it does, leaves no lease of it behind; an activation that was
+//! started goes on, and keeps others away by itself.
 
 mod activation;
 mod ask;
@@ -149,7 +149,7 @@ fn refuse_and_end(out: &Outgoing<'_>, error: FrameError) -> Result<(), FrameErro
 enum Holds {
     Nothing,
     Lease,
-    /// It had it, and an activation was started, which has it now.
+    /// It has it, and an activation was started: nothing else is to be changed by this conversation.
     Given,
 }
 
@@ -238,8 +238,8 @@ impl Conversation<'_> {
     fn leave(&mut self) {
         // What has arrived whole need not come again.
         let _ = self.settle();
-        if self.lease == Holds::Lease {
-            // If it cannot be given back: its holder is not there any more in a moment, and the next one takes it over.
+        if self.lease != Holds::Nothing {
+            // An activation that was started needs it no more: its unit and its journal keep others away. If it cannot be given back: its holder is not there any more in a moment, and the next one takes it over.
             let _ = self.environment.release_lease(self.host);
         }
     }

@@ -122,7 +122,7 @@ pub trait Environment: Debug + Sync {
     /// Takes the lease for this process.
     ///
     /// # Errors
-    /// [`HostError::Refused`] with who holds it, or that an activation is unfinished.
+    /// [`HostError`] with who holds it, or that an activation runs or is unfinished.
     fn take_lease(&self, host: &Host, by: &str, what: &str) -> Result<(), HostError>;
     /// Gives it back, if this process has it.
     ///
@@ -206,7 +206,7 @@ pub trait Environment: Debug + Sync {
         bundle: BundleDigest,
         operator: &Operator,
     ) -> Result<Record, HostError>;
-    /// Starts the activation of a generation, and gives its token. From now on the activation has the lease.
+    /// Starts the activation of a generation, and gives its token. From now on it keeps others away by itself.
     ///
     /// # Errors
     /// [`HostError`]; then nothing was started.
