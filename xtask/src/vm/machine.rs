@@ -55,23 +55,28 @@ impl Machine {
         command.is_some_and(|line| String::from_utf8_lossy(&line).contains("qemu-system"))
     }
 
-    /// Starts from a copy of the disk in `base`; with the name of a snapshot, where that was taken.
-    pub(crate) fn start(
-        &self,
-        base: &Path,
-        ports: &[(u16, u16)],
-        snapshot: Option<&str>,
-    ) -> Result<()> {
+    /// Copies the disk in `from`, with its snapshots; a machine that has a disk keeps it.
+    pub(crate) fn copy_disk(&self, from: &Path) -> Result<()> {
         fs::create_dir_all(&self.place)?;
         let disk = self.place.join("disk.qcow2");
         if !disk.exists() {
             process::capture(
                 Command::new("cp")
                     .args(["--sparse=always", "--reflink=auto"])
-                    .arg(base.join("disk.qcow2"))
+                    .arg(from.join("disk.qcow2"))
                     .arg(&disk),
             )?;
         }
+        Ok(())
+    }
+
+    /// Boots; with the name of a snapshot, goes on where that was taken. `base` has the kernel.
+    pub(crate) fn start(
+        &self,
+        base: &Path,
+        ports: &[(u16, u16)],
+        snapshot: Option<&str>,
+    ) -> Result<()> {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(arguments(base, &self.place, ports, snapshot));
         process::capture(&mut qemu)?;

@@ -41,6 +41,25 @@ enum Verb {
     },
     /// Stop the host, and throw it away
     Down,
+    /// For tests: start a machine in a folder of its own, from a copy of a disk
+    #[command(hide = true)]
+    Start {
+        place: PathBuf,
+        /// Folder whose disk is copied, if the machine has none yet [default: the bare host]
+        #[arg(long)]
+        from: Option<PathBuf>,
+        /// Without one, it boots
+        #[arg(long)]
+        snapshot: Option<String>,
+        #[arg(long)]
+        forward: Vec<String>,
+    },
+    /// For tests: keep the running machine under a name, in its disk
+    #[command(hide = true)]
+    Save { place: PathBuf, name: String },
+    /// For tests: cut the power
+    #[command(hide = true)]
+    Cut { place: PathBuf },
     /// Log in to the host, or run a command on it
     Ssh {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -71,6 +90,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             fs::remove_dir_all(folder.join("up")).ok();
             println!("the host is gone");
         }
+        Verb::Start {
+            place,
+            from,
+            snapshot,
+            forward,
+        } => {
+            image::ensure(&folder)?;
+            let machine = Machine::at(place);
+            machine.copy_disk(from.as_deref().unwrap_or(&folder))?;
+            machine.start(&folder, &pairs(forward)?, snapshot.as_deref())?;
+        }
+        Verb::Save { place, name } => {
+            let said = Machine::at(place).monitor(&format!("savevm {name}"))?;
+            if said.to_lowercase().contains("error") {
+                bail!("QEMU kept no snapshot: {said}");
+            }
+        }
+        Verb::Cut { place } => Machine::at(place).stop()?,
         Verb::Ssh { command } => ssh(command)?,
     }
     Ok(())
@@ -91,12 +128,8 @@ fn up(port: u16, forward: &[String], fresh: bool) -> Result<()> {
         fs::remove_dir_all(&place).with_context(|| format!("clearing {}", place.display()))?;
     }
     let mut ports = vec![(port, 22)];
-    for pair in forward {
-        let (here, there) = pair
-            .split_once(':')
-            .with_context(|| format!("`{pair}` is no HERE:THERE"))?;
-        ports.push((here.parse()?, there.parse()?));
-    }
+    ports.extend(pairs(forward)?);
+    machine.copy_disk(&folder)?;
     machine.start(&folder, &ports, Some("booted"))?;
     fs::write(place.join("port"), port.to_string())?;
     machine.wait_for_ssh(port, Duration::from_secs(120))?;
@@ -108,6 +141,16 @@ fn up(port: u16, forward: &[String], fresh: bool) -> Result<()> {
     println!("look at it:       cargo xtask vm ssh");
     println!("throw it away:    cargo xtask vm down");
     Ok(())
+}
+
+fn pairs(forward: &[String]) -> Result<Vec<(u16, u16)>> {
+    let pair = |pair: &String| {
+        let (here, there) = pair
+            .split_once(':')
+            .with_context(|| format!("`{pair}` is no HERE:THERE"))?;
+        Ok((here.parse()?, there.parse()?))
+    };
+    forward.iter().map(pair).collect()
 }
 
 fn ssh(command: &[String]) -> Result<()> {
@@ -123,8 +166,6 @@ fn ssh(command: &[String]) -> Result<()> {
 }
 
 /// For the tests: builds what is missing.
-pub(crate) fn ensure() -> Result<PathBuf> {
-    let folder = folder()?;
-    image::ensure(&folder)?;
-    Ok(folder)
+pub(crate) fn ensure() -> Result<()> {
+    image::ensure(&folder()?)
 }
