@@ -174,7 +174,16 @@ impl Vm {
     pub(crate) fn answers(&self, port: u16) -> bool {
         let url = format!("http://127.0.0.1:{}/", self.port(port));
         let output = Command::new("curl")
-            .args(["--silent", "--output", "/dev/null", "--max-time", "5", "--write-out", "%{num_connects} %{http_code} %{errormsg}", &url])
+            .args([
+                "--silent",
+                "--output",
+                "/dev/null",
+                "--max-time",
+                "5",
+                "--write-out",
+                "%{num_connects} %{http_code} %{errormsg}",
+                &url,
+            ])
             .output()
             .unwrap();
         // A reply in HTTP, or in another protocol.
@@ -250,7 +259,11 @@ impl Project {
     /// `forge WORDS --host lab` against a machine.
     pub(crate) fn forge(&self, vm: &Vm, words: &[&str]) -> Ran {
         let begin = Instant::now();
-        let output = self.command(vm, words).stdin(Stdio::null()).output().unwrap();
+        let output = self
+            .command(vm, words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let ran = Ran {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
