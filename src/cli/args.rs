@@ -101,4 +101,5 @@ pub(crate) enum Command {
     Gc(cmd::gc::Args),
     Verify(cmd::verify::Args),
     Secret(cmd::secret::Args),
+    Agent(cmd::agent::Args),
 }

@@ -24,6 +24,7 @@ use rustix::io::Errno;
 pub use power::{Power, Step};
 pub use temporary::Temporary;
 
+mod link;
 mod power;
 mod temporary;
 

@@ -12,6 +12,18 @@ use crate::pure::secrets::{Randomness, RandomnessError};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsRandomness;
 
+impl OsRandomness {
+    /// Fills `bytes`, for those who know no [`Randomness`].
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bytes(bytes: &mut [u8]) -> Result<(), String> {
+        SysRng
+            .try_fill_bytes(bytes)
+            .map_err(|error| error.to_string())
+    }
+}
+
 impl Randomness for OsRandomness {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
         SysRng

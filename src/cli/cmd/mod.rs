@@ -1,5 +1,6 @@
 //! One file per command: its arguments, its help, a thin run.
 
+pub(crate) mod agent;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::Graph(args) => graph::run(args, &cli.global),
         Command::Gc(args) => gc::run(args, &cli.global),
         Command::Verify(args) => verify::run(args, &cli.global),
+        Command::Agent(args) => agent::run(args),
         Command::Secret(args) => secret::run_for(args, &cli.global),
     }
 }

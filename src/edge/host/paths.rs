@@ -91,6 +91,11 @@ impl Paths {
         self.at("/run/forge")
     }
 
+    /// What the activation that runs was asked to do, and what it says.
+    pub fn activation(&self) -> PathBuf {
+        self.at("/run/forge/activation")
+    }
+
     /// The key with which the host decrypts.
     pub fn host_key(&self) -> PathBuf {
         self.at("/etc/ssh/ssh_host_ed25519_key")

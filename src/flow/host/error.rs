@@ -1,8 +1,12 @@
 //! Why something on a host could not be done: which step, of what, and why.
 
 use crate::edge::disk::DiskError;
+use crate::edge::host::lease::LeaseError;
+use crate::edge::host::own_units::UnitsError;
+use crate::edge::host::state::StateError;
 use crate::edge::program::ProgramError;
 use crate::edge::store::StoreError;
+use crate::pure::bundle::OpenError;
 use crate::pure::generation::Kind;
 use crate::pure::generation::from_bundle::TargetError;
 
@@ -17,6 +21,14 @@ pub enum HostError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Units(#[from] UnitsError),
+    #[error(transparent)]
+    Bundle(Box<OpenError<StoreError>>),
     /// The answer is no, and nothing was changed.
     #[error("{why}")]
     Refused { why: String, hint: Option<String> },
@@ -42,6 +54,12 @@ pub enum HostError {
     },
     #[error("the probe {probe} did not come true: {why}")]
     Probe { probe: String, why: String },
+}
+
+impl From<OpenError<StoreError>> for HostError {
+    fn from(error: OpenError<StoreError>) -> Self {
+        Self::Bundle(Box::new(error))
+    }
 }
 
 impl HostError {

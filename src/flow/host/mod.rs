@@ -1,8 +1,15 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
+pub mod activate;
+pub mod confirm;
+pub mod converge;
 mod error;
+pub mod generations;
+pub mod recover;
 pub mod resource;
+pub mod stage;
 pub mod tell;
+pub mod works;
 
 pub use error::HostError;
 

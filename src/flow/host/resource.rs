@@ -17,11 +17,12 @@ pub struct Way<'a> {
 
 /// Converges one kind of thing. `apply` does exactly what `plan` says, so that a plan that is empty is drift-free, and an apply after an
 /// apply does nothing.
-pub trait Resource: Debug {
+pub trait Resource: Debug + Send + Sync {
     /// What this step is called in events and errors.
     fn step(&self) -> &'static str;
 
-    /// What would be changed: from the real state of the host, and changing nothing.
+    /// What would be changed: from the real state of the host, and changing nothing. Asked beside the other resources, in a thread of its
+    /// own.
     ///
     /// # Errors
     /// [`HostError`] if the host cannot be asked.

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Mutex;
 
+use crate::edge::host::events::EventLog;
 use crate::pure::generation::Change;
 use crate::pure::protocol::Event;
 
@@ -30,6 +31,16 @@ impl dyn Tell + '_ {
 
     pub fn warn(&self, text: impl Into<String>) {
         self.tell(Event::Warn { text: text.into() });
+    }
+}
+
+/// Whoever follows the stream of the activation is told.
+#[derive(Debug)]
+pub struct ToLog(pub EventLog);
+
+impl Tell for ToLog {
+    fn tell(&self, event: Event) {
+        self.0.append(&event);
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod from_bundle;
 mod journal;
+pub mod machine;
 mod plan;
 mod record;
 mod target;
