@@ -3,9 +3,13 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+<<<<<<< HEAD
+pub mod kept;
+=======
 pub mod events;
 pub mod lease;
 pub mod machine_facts;
 pub mod own_units;
+>>>>>>> w-core
 pub mod paths;
 pub mod state;

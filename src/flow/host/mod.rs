@@ -7,6 +7,7 @@ mod error;
 pub mod generations;
 pub mod recover;
 pub mod resource;
+pub mod serve;
 pub mod stage;
 pub mod tell;
 pub mod works;
