@@ -22,9 +22,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use power::{Power, Step};
+pub use appended::Appended;
 pub use temporary::Temporary;
 
 mod link;
+mod appended;
 mod power;
 mod temporary;
 

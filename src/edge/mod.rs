@@ -14,6 +14,7 @@ pub mod http;
 pub mod lock_file;
 pub mod new_project;
 pub mod packing;
+pub mod parcel;
 pub mod program;
 pub mod project;
 pub mod python;

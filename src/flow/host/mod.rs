@@ -6,6 +6,8 @@ pub mod converge;
 mod error;
 pub mod generations;
 pub mod recover;
+pub mod fetch;
+pub mod receive;
 pub mod resource;
 pub mod serve;
 pub mod stage;

@@ -1,12 +1,12 @@
 //! What runs on the laptop.
 
 pub mod build;
+pub mod deliver;
 pub mod evaluate;
 pub mod explain;
 pub mod image;
 pub mod init;
 pub mod lock;
-pub mod pull;
 pub mod push;
 pub mod secret;
 pub mod secrets_of;
