@@ -1,7 +1,9 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
 mod error;
+pub mod files;
 pub mod resource;
+pub mod secrets;
 pub mod tell;
 
 pub use error::HostError;

@@ -10,6 +10,7 @@
 pub mod blocks;
 pub mod from_bundle;
 mod journal;
+pub mod managed;
 pub mod placeholders;
 mod plan;
 mod record;
