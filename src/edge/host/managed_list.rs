@@ -88,7 +88,11 @@ impl ManagedStore {
         if folder.read_whole(LIST)?.as_ref() == Some(&bytes) {
             return Ok(());
         }
-        folder.replace(LIST, &folder, &bytes)
+        let mut temporary = folder.temporary_as("list.json.new", 0o600)?;
+        temporary.write_whole(&bytes)?;
+        temporary.sync()?;
+        temporary.rename_into(&folder, LIST)?;
+        folder.sync()
     }
 
     fn keep(&self, kind: &str, bytes: &[u8]) -> Result<PathBuf, DiskError> {

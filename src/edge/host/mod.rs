@@ -3,6 +3,7 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod iptables;
 pub mod managed_list;
 pub mod paths;
 pub mod place;

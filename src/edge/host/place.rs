@@ -187,6 +187,20 @@ pub fn put_link(path: &Path, target: &str, power: &Power) -> Result<(), DiskErro
     folder.sync()
 }
 
+/// Removes what a crash has left beside a file.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn clean(path: &Path, power: &Power) -> Result<(), DiskError> {
+    let (parent, name) = split(path)?;
+    let left = beside(name);
+    if is_there(&parent.join(&left))? {
+        let folder = Folder::open(parent)?.with_power(power.clone());
+        folder.remove(OsStr::new(&left))?;
+    }
+    Ok(())
+}
+
 /// Removes a file or a link, durably; it may be gone already.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod files;
+pub mod firewall;
 pub mod resource;
 pub mod secrets;
 pub mod tell;

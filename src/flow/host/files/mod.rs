@@ -342,7 +342,8 @@ impl Placing<'_> {
     fn deed(&self, host: &Host, path: &str, deed: &Deed) -> Result<(), HostError> {
         let at = host.paths.at(path);
         match deed {
-            Deed::Leave => {}
+            // A kill may have left something beside it.
+            Deed::Leave => place::clean(&at, &self.power)?,
             Deed::File { bytes, owner, mode } => place::put(
                 Placed {
                     path: &at,

@@ -162,7 +162,7 @@ fn the_host_comes_back_from_a_kill_at_any_point() {
         assert_eq!(world.plan(&nothing, &[&one, &two]), []);
         let kept = place::files_below(&world.path("/var/lib/forge/managed")).unwrap();
         assert!(
-            kept.iter().all(|path| !path.ends_with("originals")),
+            kept.iter().all(|path| path.ends_with("list.json")),
             "{kept:?}"
         );
         assert!(!world.path("/var/lib/forge/managed/edited").exists());
