@@ -1,6 +1,6 @@
 //! Runs another program: arguments as a list, a time limit, and the end of what it says in the error.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,19 @@ pub fn run(
     arguments: &[impl AsRef<str>],
     limit: Duration,
 ) -> Result<Option<String>, ProgramError> {
+    run_fed(program, arguments, &[], limit)
+}
+
+/// [`run`], with something to read on its standard input. That is not part of an error.
+///
+/// # Errors
+/// [`ProgramError`]. A program that takes too long is killed.
+pub fn run_fed(
+    program: &str,
+    arguments: &[impl AsRef<str>],
+    input: &[u8],
+    limit: Duration,
+) -> Result<Option<String>, ProgramError> {
     let words = std::iter::once(program).chain(arguments.iter().map(AsRef::as_ref));
     // No word can hold a NUL here that the system would not refuse too.
     let command = shlex::try_join(words).unwrap_or_else(|_| program.to_owned());
@@ -56,9 +69,17 @@ pub fn run(
     // Files, and no pipes: nothing has to be read while it runs.
     let mut stdout = tempfile::tempfile().map_err(failed)?;
     let mut stderr = tempfile::tempfile().map_err(failed)?;
+    let stdin = if input.is_empty() {
+        Stdio::null()
+    } else {
+        let mut stdin = tempfile::tempfile().map_err(failed)?;
+        stdin.write_all(input).map_err(failed)?;
+        stdin.rewind().map_err(failed)?;
+        stdin.into()
+    };
     let spawned = Command::new(program)
         .args(arguments.iter().map(AsRef::as_ref))
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(stdout.try_clone().map_err(failed)?)
         .stderr(stderr.try_clone().map_err(failed)?)
         // So that what it prints does not depend on the person.
@@ -134,6 +155,13 @@ mod tests {
         let said = error.to_string();
         assert!(said.contains("exit status: 3:\n  why"), "{said}");
         assert!(said.contains("sh -c 'echo out;"), "{said}");
+    }
+
+    #[test]
+    fn feeds_a_program() {
+        let nothing: [&str; 0] = [];
+        let said = run_fed("cat", &nothing, b"a\nb", SECOND).unwrap();
+        assert_eq!(said.unwrap(), "a\nb");
     }
 
     #[test]

@@ -5,11 +5,16 @@
 
 <<<<<<< HEAD
 pub mod kept;
-=======
 pub mod events;
 pub mod lease;
 pub mod machine_facts;
 pub mod own_units;
->>>>>>> w-core
 pub mod paths;
 pub mod state;
+=======
+pub mod iptables;
+pub mod managed_list;
+pub mod paths;
+pub mod place;
+pub mod secrets;
+>>>>>>> w-files

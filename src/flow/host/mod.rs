@@ -11,6 +11,9 @@ pub mod receive;
 pub mod resource;
 pub mod serve;
 pub mod stage;
+pub mod files;
+pub mod firewall;
+pub mod secrets;
 pub mod tell;
 pub mod works;
 
