@@ -17,6 +17,7 @@ mod plan;
 mod record;
 mod target;
 pub mod text_diff;
+pub mod things;
 
 pub use journal::{Journal, Phase};
 pub use plan::{Action, Change, Fetch, Kind, Plan};

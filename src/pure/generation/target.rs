@@ -240,6 +240,8 @@ pub struct Target {
     /// None of the host as it was found.
     pub bundle: Option<BundleDigest>,
     pub host: Option<HostName>,
+    /// The port by which the laptop reaches sshd; none if the bundle does not say.
+    pub ssh_port: Option<u16>,
     /// As in `debian-13`.
     pub system: String,
     pub arch: Option<Arch>,
