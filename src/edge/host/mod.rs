@@ -11,10 +11,13 @@ pub mod machine_facts;
 pub mod own_units;
 pub mod paths;
 pub mod state;
-=======
 pub mod iptables;
 pub mod managed_list;
-pub mod paths;
 pub mod place;
 pub mod secrets;
->>>>>>> w-files
+=======
+pub mod compose;
+pub mod engine;
+pub mod paths;
+pub mod wait;
+>>>>>>> w-docker

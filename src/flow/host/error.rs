@@ -4,6 +4,7 @@ use crate::edge::disk::DiskError;
 use crate::edge::host::lease::LeaseError;
 use crate::edge::host::own_units::UnitsError;
 use crate::edge::host::state::StateError;
+use crate::edge::host::engine::EngineError;
 use crate::edge::program::ProgramError;
 use crate::edge::store::StoreError;
 use crate::pure::bundle::OpenError;
@@ -17,6 +18,8 @@ pub enum HostError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

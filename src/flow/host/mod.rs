@@ -8,6 +8,8 @@ pub mod generations;
 pub mod recover;
 pub mod fetch;
 pub mod receive;
+pub mod images;
+pub mod networks;
 pub mod resource;
 pub mod serve;
 pub mod stage;
