@@ -5,12 +5,15 @@
 
 mod ask;
 mod auth;
+mod child;
 mod command;
 mod config;
 mod error;
 mod known_hosts;
+mod local;
 mod native;
 mod openssh;
+mod program;
 mod stream;
 
 use std::fmt;
@@ -18,11 +21,14 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use ask::NewHost;
 pub use ask::{Ask, NoAsk, ScriptedAsk, TerminalAsk};
-pub use command::{RemoteCommand, Sudo};
+pub use command::{NO_AGENT, RemoteCommand, Sudo};
 pub use error::SshError;
+pub use local::local;
 pub use native::Native;
 pub use openssh::OpenSsh;
+pub use program::{AgentError, AgentProgram, Agents, arch_of_machine};
 
 /// A host as the host file tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +104,25 @@ pub(crate) trait End: Send {
     fn wait(self: Box<Self>) -> Result<Exit, SshError>;
 }
 
+/// How a command will have ended.
+pub struct Ending(Box<dyn End>);
+
+impl Ending {
+    /// Waits for the end, not for long: to be called when the reader has ended.
+    ///
+    /// # Errors
+    /// As [`Channel::finish`].
+    pub fn wait(self) -> Result<Exit, SshError> {
+        self.0.wait()
+    }
+}
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ending")
+    }
+}
+
 /// A command that runs. Dropping it closes its standard input.
 pub struct Channel {
     pub reader: Box<dyn Read + Send>,
@@ -123,15 +148,16 @@ impl Channel {
     /// # Errors
     /// [`SshError::Lost`] if the connection ended before the command did; what the command never says in time.
     pub fn finish(self) -> Result<Exit, SshError> {
-        let Self {
-            mut reader,
-            writer,
-            end,
-        } = self;
+        let (mut reader, writer, ending) = self.into_parts();
         drop(writer);
         // If it breaks, the end tells so.
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
-        end.wait()
+        ending.wait()
+    }
+
+    /// The streams, and the end to wait for when the writer is dropped.
+    pub fn into_parts(self) -> (Box<dyn Read + Send>, Box<dyn Write + Send>, Ending) {
+        (self.reader, self.writer, Ending(self.end))
     }
 }
 

@@ -1,13 +1,12 @@
 //! SSH by the system's `ssh`: everything that its configuration can, and what it asks it asks at the terminal itself.
 
-use std::io::{self, Read, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::io::{self, Write as _};
+use std::process::Command;
 
 use secrecy::ExposeSecret as _;
 use tempfile::NamedTempFile;
 
+use super::child::{self, Running};
 use super::{Channel, Destination, End, Exit, Remote, RemoteCommand, Settings, SshError};
 
 /// A host, reached with the program `ssh` (OpenSSH 7.6 or later). Every command has a connection of its own.
@@ -19,7 +18,6 @@ pub struct OpenSsh {
 
 /// ssh's own failures.
 const FAILED: i32 = 255;
-const TAIL: usize = 8 << 10;
 
 impl OpenSsh {
     pub fn new(destination: Destination, settings: Settings) -> Self {
@@ -112,33 +110,11 @@ const PINNED: &str = "forge-pinned";
 impl Remote for OpenSsh {
     fn start(&self, command: &RemoteCommand) -> Result<Channel, SshError> {
         let pinned = self.pinned()?;
-        let mut child = Command::new("ssh")
-            .args(self.arguments(pinned.as_ref()))
-            .arg(command.text())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(SshError::Program)?;
-        let (Some(mut writer), Some(reader), Some(mut errors)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(SshError::Program(io::ErrorKind::BrokenPipe.into()));
-        };
-        let (send, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut tail = Vec::new();
-            let mut bytes = [0; 4096];
-            while let Ok(count) = errors.read(&mut bytes)
-                && count > 0
-            {
-                tail.extend_from_slice(&bytes[..count]);
-                let more = tail.len().saturating_sub(TAIL);
-                tail.drain(..more);
-            }
-            // Nobody may want to know.
-            let _ = send.send(tail);
-        });
+        let mut ssh = Command::new("ssh");
+        ssh.args(self.arguments(pinned.as_ref()))
+            .arg(command.text());
+        let (reader, mut writer, child) =
+            child::spawn(ssh, self.settings.step_timeout).map_err(SshError::Program)?;
         if let Some(password) = command.first_line() {
             let line = zeroize::Zeroizing::new(format!("{}\n", password.expose_secret()));
             writer
@@ -153,9 +129,7 @@ impl Remote for OpenSsh {
             writer,
             Ending {
                 child,
-                said,
                 place: self.describe(),
-                limit: self.settings.step_timeout,
                 _pinned: pinned,
             },
         ))
@@ -176,49 +150,20 @@ impl Remote for OpenSsh {
 }
 
 struct Ending {
-    child: Child,
-    said: mpsc::Receiver<Vec<u8>>,
+    child: Running,
     place: String,
-    limit: Duration,
     _pinned: Option<NamedTempFile>,
 }
 
 impl End for Ending {
-    fn wait(mut self: Box<Self>) -> Result<Exit, SshError> {
-        let started = Instant::now();
-        let status = loop {
-            match self.child.try_wait().map_err(SshError::Program)? {
-                Some(status) => break status,
-                None if started.elapsed() > self.limit => {
-                    return Err(SshError::TooLong {
-                        place: self.place.clone(),
-                        step: "the end of the command",
-                        limit: self.limit,
-                    });
-                }
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        let tail = self.said.recv_timeout(self.limit).unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&tail).into_owned();
-        match status.code() {
-            Some(FAILED) => Err(SshError::OpenSsh {
-                place: self.place.clone(),
-                text: stderr,
-            }),
-            Some(code) => Ok(Exit { code, stderr }),
-            None => Err(SshError::Lost {
-                place: self.place.clone(),
-                why: stderr,
-            }),
+    fn wait(self: Box<Self>) -> Result<Exit, SshError> {
+        let exit = self.child.wait(&self.place)?;
+        if exit.code == FAILED {
+            return Err(SshError::OpenSsh {
+                place: self.place,
+                text: exit.stderr,
+            });
         }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        // No ssh is left behind; one that has ended is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(exit)
     }
 }

@@ -1,6 +1,7 @@
 //! What runs on the laptop.
 
 pub mod build;
+pub mod connect;
 pub mod evaluate;
 pub mod explain;
 pub mod image;
