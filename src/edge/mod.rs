@@ -21,5 +21,6 @@ pub mod python;
 pub mod random;
 pub mod registry;
 pub mod secrets_file;
+pub mod ssh;
 pub mod store;
 pub mod terminal;

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod deliver;
+pub mod connect;
 pub mod evaluate;
 pub mod explain;
 pub mod image;
