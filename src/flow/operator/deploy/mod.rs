@@ -5,10 +5,16 @@
 //! here is the news, never the host.
 
 pub mod conversation;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(super) mod double;
 mod outcome;
 pub mod ports;
 mod rollback;
 mod see_through;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
