@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use forge::edge::registry::{FixedCredentials, Registry};
 use forge::edge::store::{DiskStore, MemoryStore, Options, RefChange, Store, Trust, find_bundle};
-use forge::flow::operator::pull::pull;
+use forge::flow::pull::pull;
 use forge::flow::progress::Silent;
 use forge::pure::bundle::embedded;
 use forge::pure::config::sources::RegistrySource;

@@ -17,7 +17,7 @@ use crate::flow::operator::image::contents::{self, Files};
 use crate::flow::operator::image::present::present;
 use crate::flow::operator::image::sbom;
 use crate::flow::operator::image::workshop::{Bench, Workshop};
-use crate::flow::operator::pull::pull;
+use crate::flow::pull::pull;
 use crate::flow::progress::Progress;
 use crate::pure::bundle::Embedded;
 use crate::pure::config::image::{Image, ImageSource};

@@ -22,8 +22,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use power::{Power, Step};
+pub use appended::Appended;
 pub use temporary::Temporary;
 
+mod appended;
 mod power;
 mod temporary;
 

@@ -16,6 +16,7 @@ pub mod lock_file;
 pub mod new_project;
 pub mod packing;
 pub mod patience;
+pub mod parcel;
 pub mod program;
 pub mod project;
 pub mod python;

@@ -8,7 +8,6 @@ pub mod fleet;
 pub mod image;
 pub mod init;
 pub mod lock;
-pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod secret;
