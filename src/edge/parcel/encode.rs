@@ -12,14 +12,15 @@ use crate::pure::name::BlobDigest;
 
 /// Of whole blobs: faster than the lines that most servers hang on.
 const LEVEL: i32 = 3;
-/// Of patches: they are made of few blobs, and their size is what a deploy waits for.
-const PATCH_LEVEL: i32 = 9;
+/// log2 of the entries of both tables by which patches find what they share with their base: enough for every four bytes of its window.
+/// Measured with two versions of postgresql-15 (54 MB), at level 3: with the level's own tables the patch has 11.2 MB, with these and the
+/// search for far matches 3.2, with these alone 3.1. Higher levels took longer and made it larger.
+const TABLES: u32 = 22;
 
 /// Packs a blob as was chosen, or finds it packed by an earlier call. What would not become smaller stays as it is.
 ///
 /// # Errors
-/// [`ParcelError`]; [`StoreError::Corrupt`] if the blob or its base is damaged, and then
-/// nothing is kept.
+/// [`ParcelError`]; [`StoreError::Corrupt`] if the blob or its base is damaged, and then nothing is kept.
 pub fn encode(store: &dyn Store, choice: &Choice, wire: &Wire) -> Result<Made, ParcelError> {
     let Choice { blob, size, .. } = *choice;
     let base = match choice.encoding {
@@ -126,10 +127,11 @@ fn patch(
 
 /// One frame, with `prefix` as the past that it may refer to.
 fn frame(prefix: &[u8], content: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = zstd::stream::raw::Encoder::with_ref_prefix(PATCH_LEVEL, prefix)?;
+    let mut encoder = zstd::stream::raw::Encoder::with_ref_prefix(LEVEL, prefix)?;
     for parameter in [
         CParameter::WindowLog(LARGEST_WINDOW),
-        CParameter::EnableLongDistanceMatching(true),
+        CParameter::HashLog(TABLES),
+        CParameter::ChainLog(TABLES),
     ] {
         encoder.set_parameter(parameter)?;
     }

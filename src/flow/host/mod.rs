@@ -1,6 +1,8 @@
 //! The host's side: what the agent does, told with pure values and ports; it evaluates no project.
 
 mod error;
+pub mod fetch;
+pub mod receive;
 pub mod resource;
 pub mod tell;
 

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod deploy;
+pub mod deliver;
 pub mod evaluate;
 pub mod explain;
 pub mod fleet;
