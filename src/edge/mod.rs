@@ -24,6 +24,7 @@ pub mod random;
 pub mod reach;
 pub mod registry;
 pub mod secrets_file;
+pub mod ssh;
 pub mod store;
 pub mod terminal;
 pub mod terminal_program;

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod deploy;
 pub mod deliver;
+pub mod connect;
 pub mod evaluate;
 pub mod explain;
 pub mod fleet;
