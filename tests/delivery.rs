@@ -161,7 +161,10 @@ impl World {
 
     fn holding(&self, image: &Link) -> Holding {
         let pieces = contents(&self.laptop, std::slice::from_ref(image)).unwrap();
-        let asked = pieces.iter().map(|piece| (piece.blob, piece.size)).collect();
+        let asked = pieces
+            .iter()
+            .map(|piece| (piece.blob, piece.size))
+            .collect();
         holding(&self.host, &self.folder.path().join("partial"), &asked).unwrap()
     }
 
@@ -211,7 +214,10 @@ fn an_update_takes_exactly_what_was_said_before() {
     let delivery = world.prepare(&image);
     let encodings: Vec<Encoding> = delivery.parcels().map(|parcel| parcel.encoding).collect();
     assert_eq!(encodings.len(), 4, "{encodings:?}");
-    assert!(matches!(encodings[2], Encoding::Patch { .. }), "{encodings:?}");
+    assert!(
+        matches!(encodings[2], Encoding::Patch { .. }),
+        "{encodings:?}"
+    );
     assert!(matches!(encodings[3], Encoding::Zstd), "{encodings:?}");
     assert!(delivery.bytes < 720_000, "{}", delivery.bytes);
 
@@ -277,7 +283,9 @@ fn why_the_host_ended_it_is_told() {
             _ => None,
         })
         .unwrap();
-    world.host.tamper(base, Some(&noise(2_000_000)[..1_999_999]));
+    world
+        .host
+        .tamper(base, Some(&noise(2_000_000)[..1_999_999]));
     let mut line = world.line(u64::MAX);
     let error = delivery
         .send(&world.laptop, &mut line, &Silent)
@@ -389,8 +397,17 @@ fn the_host_fetches_pinned_images_and_believes_no_registry() {
 
     let lied_to = MemoryStore::default();
     let lie = [wanted("lying", pinned)];
-    let Fetched { images: had, failed } =
-        fetch(&http, sources, &lied_to, &lie, Arch::Amd64, &Kept::default());
+    let Fetched {
+        images: had,
+        failed,
+    } = fetch(
+        &http,
+        sources,
+        &lied_to,
+        &lie,
+        Arch::Amd64,
+        &Kept::default(),
+    );
     assert!(had.is_empty());
     assert_eq!(failed.len(), 1);
     registry_support::assert_clean(&lied_to);

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-pub use power::{Power, Step};
 pub use appended::Appended;
+pub use power::{Power, Step};
 pub use temporary::Temporary;
 
-mod link;
 mod appended;
+mod link;
 mod power;
 mod temporary;
 

@@ -1,8 +1,7 @@
 //! Runs another program: arguments as a list, a time limit, and the end of what it says in the error.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::process::{Command, ExitStatus, Stdio};
 use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,86 +47,9 @@ pub fn run(
     arguments: &[impl AsRef<str>],
     limit: Duration,
 ) -> Result<Option<String>, ProgramError> {
-    run_fed(program, arguments, &[], limit)
+    Call::new(program, arguments, limit).run()
 }
 
-/// [`run`], with something to read on its standard input. That is not part of an error.
-///
-/// # Errors
-/// [`ProgramError`]. A program that takes too long is killed.
-pub fn run_fed(
-    program: &str,
-    arguments: &[impl AsRef<str>],
-    input: &[u8],
-    limit: Duration,
-) -> Result<Option<String>, ProgramError> {
-    let words = std::iter::once(program).chain(arguments.iter().map(AsRef::as_ref));
-    // No word can hold a NUL here that the system would not refuse too.
-    let command = shlex::try_join(words).unwrap_or_else(|_| program.to_owned());
-    let failed = |source| ProgramError::Run {
-        command: command.clone(),
-        source,
-    };
-    // Files, and no pipes: nothing has to be read while it runs.
-    let mut stdout = tempfile::tempfile().map_err(failed)?;
-    let mut stderr = tempfile::tempfile().map_err(failed)?;
-    let stdin = if input.is_empty() {
-        Stdio::null()
-    } else {
-        let mut stdin = tempfile::tempfile().map_err(failed)?;
-        stdin.write_all(input).map_err(failed)?;
-        stdin.rewind().map_err(failed)?;
-        stdin.into()
-    };
-    let spawned = Command::new(program)
-        .args(arguments.iter().map(AsRef::as_ref))
-        .stdin(stdin)
-        .stdout(stdout.try_clone().map_err(failed)?)
-        .stderr(stderr.try_clone().map_err(failed)?)
-        // So that what it prints does not depend on the person.
-        .env("LC_ALL", "C.UTF-8")
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let started = Instant::now();
-    let mut step = STEP;
-    let status: Option<ExitStatus> = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break Some(status);
-        }
-        if started.elapsed() > limit {
-            // It may have ended in between: both are as good.
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        std::thread::sleep(step);
-        step = (step * 2).min(LONGEST_STEP);
-    };
-    if let Some(status) = status
-        && status.success()
-    {
-        stdout.rewind().map_err(failed)?;
-        let mut bytes = Vec::new();
-        stdout
-            .take(LONGEST)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-    }
-    let length = stderr.seek(SeekFrom::End(0)).map_err(failed)?;
-    let from = length.saturating_sub(TAIL);
-    stderr.seek(SeekFrom::Start(from)).map_err(failed)?;
-    let mut bytes = Vec::new();
-    stderr.take(TAIL).read_to_end(&mut bytes).map_err(failed)?;
-    let stderr = String::from_utf8_lossy(&bytes).into_owned();
-    Err(match status {
-        Some(status) => ProgramError::Failed {
-            command,
-    Call::new(program, arguments, limit).run()
 /// A program that is to be run.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -135,6 +57,9 @@ pub struct Call {
     arguments: Vec<String>,
     /// All that it is given, instead of what this process has.
     environment: Option<Vec<(String, String)>>,
+    limit: Duration,
+}
+
 /// How a program ended whose failure is an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -142,6 +67,8 @@ pub struct Ended {
     pub code: Option<i32>,
     /// As a person reads it.
     pub status: String,
+}
+
 impl Ended {
     fn of(status: ExitStatus) -> Self {
         Self {
@@ -402,10 +329,6 @@ mod tests {
     }
 
     #[test]
-    fn feeds_a_program() {
-        let nothing: [&str; 0] = [];
-        let said = run_fed("cat", &nothing, b"a\nb", SECOND).unwrap();
-        assert_eq!(said.unwrap(), "a\nb");
     fn is_fed_streamed_and_judged() {
         let cat = Call::new("cat", &[] as &[&str], SECOND);
         let fed = cat.feed(|to| to.write_all(b"a\nb").unwrap()).unwrap();
@@ -417,9 +340,15 @@ mod tests {
             .stream(Some(&mut stdin), &mut out, &mut err)
             .unwrap()
             .unwrap();
-        assert_eq!((out.as_slice(), err.as_slice()), (&b"in"[..], &b"why\n"[..]));
+        assert_eq!(
+            (out.as_slice(), err.as_slice()),
+            (&b"in"[..], &b"why\n"[..])
+        );
         assert_eq!(ended.code, Some(4));
-        let (ended, said) = both.judge(|to| to.write_all(b"x\n").unwrap()).unwrap().unwrap();
+        let (ended, said) = both
+            .judge(|to| to.write_all(b"x\n").unwrap())
+            .unwrap()
+            .unwrap();
         assert_eq!((ended.code, said.as_str()), (Some(4), "x\nwhy\n"));
         // One that reads nothing breaks the pipe and nothing else.
         let deaf = Call::new("true", &[] as &[&str], SECOND);

@@ -393,7 +393,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn containers(&self, labels: &[&str]) -> Result<Vec<Container>, EngineError> {
-        let filters: Vec<String> = labels.iter().map(|label| format!("label={label}")).collect();
+        let filters: Vec<String> = labels
+            .iter()
+            .map(|label| format!("label={label}"))
+            .collect();
         let mut arguments = vec!["ps", "--all", "--quiet", "--no-trunc"];
         for filter in &filters {
             arguments.extend(["--filter", filter.as_str()]);
@@ -420,7 +423,14 @@ impl Engine {
     /// [`EngineError`].
     pub fn networks(&self) -> Result<Vec<NetworkFacts>, EngineError> {
         let ids = self.ask(
-            &["network", "ls", "--quiet", "--no-trunc", "--filter", "name=forge-"],
+            &[
+                "network",
+                "ls",
+                "--quiet",
+                "--no-trunc",
+                "--filter",
+                "name=forge-",
+            ],
             ASK,
         )?;
         let ids: Vec<&str> = ids.split_whitespace().collect();

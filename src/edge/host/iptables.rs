@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::paths::Paths;
-use crate::edge::program::{ProgramError, run, run_fed};
+use crate::edge::program::{Call, ProgramError, run};
 
 /// However long another program may hold the lock of the tables, and the kernel take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -80,10 +80,14 @@ pub fn rules(family: Family) -> Result<Option<String>, ProgramError> {
 /// [`ProgramError`], also if a line is wrong.
 pub fn canonical(family: Family, rules: &str) -> Result<String, ProgramError> {
     let arguments = ["--net", "sh", "-c", family.canonical()];
-    installed(
-        "unshare",
-        run_fed("unshare", &arguments, rules.as_bytes(), LIMIT)?,
-    )
+    installed("unshare", fed("unshare", &arguments, rules)?)
+}
+
+/// Runs a program that reads rules. One that ends early says itself why it did not read them all.
+fn fed(program: &str, arguments: &[&str], rules: &str) -> Result<Option<String>, ProgramError> {
+    Call::new(program, arguments, LIMIT).feed(|to| {
+        let _ = to.write_all(rules.as_bytes());
+    })
 }
 
 /// Replaces the chains that the text declares, at once, and touches no others. A text with a bad line changes nothing.
@@ -94,11 +98,7 @@ pub fn restore(family: Family, rules: &str) -> Result<(), ProgramError> {
     test(family, rules)?;
     let arguments = [&["-n"][..], &WAIT].concat();
     let program = family.restore();
-    installed(
-        program,
-        run_fed(program, &arguments, rules.as_bytes(), LIMIT)?,
-    )
-    .map(|_| ())
+    installed(program, fed(program, &arguments, rules)?).map(|_| ())
 }
 
 /// Reads a text as [`restore`] does, and changes nothing.
@@ -108,11 +108,7 @@ pub fn restore(family: Family, rules: &str) -> Result<(), ProgramError> {
 pub fn test(family: Family, rules: &str) -> Result<(), ProgramError> {
     let arguments = [&["-n", "--test"][..], &WAIT].concat();
     let program = family.restore();
-    installed(
-        program,
-        run_fed(program, &arguments, rules.as_bytes(), LIMIT)?,
-    )
-    .map(|_| ())
+    installed(program, fed(program, &arguments, rules)?).map(|_| ())
 }
 
 /// Puts a jump before everything else in a chain.
@@ -194,7 +190,10 @@ pub fn ufw_is_enabled() -> Result<bool, ProgramError> {
 /// [`ProgramError`].
 pub fn enable_ufw() -> Result<(), ProgramError> {
     for verb in ["enable", "start"] {
-        installed("systemctl", run("systemctl", &[verb, "ufw.service"], START)?)?;
+        installed(
+            "systemctl",
+            run("systemctl", &[verb, "ufw.service"], START)?,
+        )?;
     }
     Ok(())
 }

@@ -92,7 +92,10 @@ fn unpack(parcel: &Parcel, bytes: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>,
     let store = MemoryStore::default();
     let mut writer = store.begin(Trust::Size)?;
     let mut content = bytes;
-    assert_eq!(decode(parcel, &mut content, base, &mut *writer)?, Put::Added);
+    assert_eq!(
+        decode(parcel, &mut content, base, &mut *writer)?,
+        Put::Added
+    );
     writer.commit(&[])?;
     let store: &dyn Store = &store;
     store.read(parcel.blob)
@@ -128,7 +131,10 @@ fn a_patch_of_several_segments_has_what_is_new_alone() {
     other[20 << 20] ^= 1;
     let error = unpack(&parcel, &bytes, Some(&other)).unwrap_err();
     assert!(
-        matches!(error, StoreError::NotAsNamed { .. } | StoreError::Source { .. }),
+        matches!(
+            error,
+            StoreError::NotAsNamed { .. } | StoreError::Source { .. }
+        ),
         "{error}"
     );
     let error = unpack(&parcel, &bytes, Some(&base[..1 << 20])).unwrap_err();

@@ -146,7 +146,10 @@ impl Wire {
         let mut hasher = Hasher {
             hasher: Sha256::new(),
         };
-        let copied = io::copy(&mut io::BufReader::with_capacity(1 << 17, file), &mut hasher);
+        let copied = io::copy(
+            &mut io::BufReader::with_capacity(1 << 17, file),
+            &mut hasher,
+        );
         if let Ok(bytes) = copied {
             let digest = BlobDigest::from_hasher(hasher.hasher);
             if *name == file_name(choice, digest) {

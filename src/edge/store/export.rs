@@ -133,7 +133,9 @@ pub fn stream_image_without(
 ) -> Result<Exported, ExportError> {
     let _guard = store.begin(Trust::Size)?;
     let mut content = Content::of_image(store, image, name, form)?;
-    content.blobs.retain(|(digest, _)| !omitted.contains(digest));
+    content
+        .blobs
+        .retain(|(digest, _)| !omitted.contains(digest));
     pack(&content, io::BufWriter::with_capacity(256 * 1024, to))
         .map_err(|error| error.at(Path::new("the stream")))?;
     Ok(content.exported())

@@ -63,9 +63,10 @@ fn on_disk(host: &Host, path: &str) -> Result<Option<String>, HostError> {
 
 /// What a file will be: as the target has it, or as it is.
 fn file_at(host: &Host, target: &Target, path: &str) -> Result<String, HostError> {
-    let declared = target.files.iter().find(|(_, file)| {
-        matches!(&file.place, Place::Managed { path: there } if there == path)
-    });
+    let declared = target
+        .files
+        .iter()
+        .find(|(_, file)| matches!(&file.place, Place::Managed { path: there } if there == path));
     if let Some(bytes) = declared.and_then(|(name, _)| target.file_bytes(name)) {
         return Ok(String::from_utf8_lossy(bytes).into_owned());
     }
@@ -239,7 +240,10 @@ fn of_chains(printed: &str, chains: &BTreeSet<String>) -> Rules {
 fn listing(rules: &Rules) -> String {
     rules
         .iter()
-        .flat_map(|(chain, rules)| std::iter::once(format!("{chain}:\n")).chain(rules.iter().map(|rule| format!("{rule}\n"))))
+        .flat_map(|(chain, rules)| {
+            std::iter::once(format!("{chain}:\n"))
+                .chain(rules.iter().map(|rule| format!("{rule}\n")))
+        })
         .collect()
 }
 
@@ -280,7 +284,9 @@ fn refuse_nftables(host: &Host, target: &Target) -> Result<(), HostError> {
     if backend.as_deref() == Some("nftables") {
         return Err(HostError::refused(
             "Docker uses its firewall backend nftables, which knows no DOCKER-USER: the ports of containers would be open to everybody",
-            Some("set \"firewall-backend\" to \"iptables\" in /etc/docker/daemon.json and restart Docker"),
+            Some(
+                "set \"firewall-backend\" to \"iptables\" in /etc/docker/daemon.json and restart Docker",
+            ),
         ));
     }
     Ok(())
@@ -308,8 +314,8 @@ fn difference(
         let mut untouched = false;
         for before in way.before {
             for was in self::wanted(host, before, live)?.into_iter().flatten() {
-                untouched |= was.family == wanted.family
-                    && was.rules()? == of_chains(printed, &was.chains);
+                untouched |=
+                    was.family == wanted.family && was.rules()? == of_chains(printed, &was.chains);
             }
         }
         let why = if untouched || way.before.is_empty() {
@@ -318,10 +324,12 @@ fn difference(
             "changed by hand since"
         };
         let change = Change::new(Kind::Firewall, program, Action::Change, why);
-        rules = Some(match text_diff::unified(program, listing(&is).as_bytes(), listing(&shall).as_bytes()) {
-            Some(diff) => change.with_diff(diff),
-            None => change,
-        });
+        rules = Some(
+            match text_diff::unified(program, listing(&is).as_bytes(), listing(&shall).as_bytes()) {
+                Some(diff) => change.with_diff(diff),
+                None => change,
+            },
+        );
     }
     let guarded = chains_of(printed).contains(DOCKER_USER);
     let jump = match jumps(printed, DOCKER_USER, CHAIN) {

@@ -108,11 +108,7 @@ fn manifest_of(
 }
 
 /// An image of the store; nothing if a part of it is missing.
-fn stored(
-    store: &dyn Store,
-    pin: &ImagePin,
-    target: &Target,
-) -> Result<Option<Stored>, HostError> {
+fn stored(store: &dyn Store, pin: &ImagePin, target: &Target) -> Result<Option<Stored>, HostError> {
     let Some(manifest) = manifest_of(store, pin.digest, target)? else {
         return Ok(None);
     };
@@ -125,11 +121,12 @@ fn stored(
     if !store.has(config.digest, config.size)? {
         return Ok(None);
     }
-    let read =
-        image::read(&bytes, &store.read(config.digest)?).map_err(|error| wrong(&error))?;
+    let read = image::read(&bytes, &store.read(config.digest)?).map_err(|error| wrong(&error))?;
     let diffs = read.runs.rootfs().diff_ids();
     if diffs.len() != read.layers.len() {
-        return Err(wrong(&"its config and its manifest have not the same layers"));
+        return Err(wrong(
+            &"its config and its manifest have not the same layers",
+        ));
     }
     let mut layers = Vec::new();
     for (layer, diff) in read.layers.iter().zip(diffs) {
@@ -196,7 +193,11 @@ impl Asked {
             let layers = stored.layers.iter().map(|(blob, _)| *blob);
             return layers.filter(|blob| ours.contains(blob)).collect();
         }
-        let wanted: Vec<&str> = stored.layers.iter().map(|(_, diff)| diff.as_str()).collect();
+        let wanted: Vec<&str> = stored
+            .layers
+            .iter()
+            .map(|(_, diff)| diff.as_str())
+            .collect();
         let prefix = longest_prefix(
             &wanted,
             self.images
@@ -227,10 +228,7 @@ fn longest_prefix<'a>(wanted: &[&str], images: impl Iterator<Item = &'a [String]
 ///
 /// # Errors
 /// [`HostError`] if the store or Docker cannot be asked.
-pub fn states(
-    host: &Host,
-    target: &Target,
-) -> Result<BTreeMap<ImageName, ImageState>, HostError> {
+pub fn states(host: &Host, target: &Target) -> Result<BTreeMap<ImageName, ImageState>, HostError> {
     let asked = ask_if_present(host)?;
     let mut states = BTreeMap::new();
     for (name, pin) in target.images_in_use() {
@@ -350,8 +348,14 @@ fn load_once(
     let wrong = |why: String| HostError::thing(Kind::Image, tag, why);
     let mut written = Ok(());
     let loading = engine.load(|to| {
-        let streamed =
-            stream_image_without(&host.store, &stored.manifest, tag, Form::Docker, omitted, to);
+        let streamed = stream_image_without(
+            &host.store,
+            &stored.manifest,
+            tag,
+            Form::Docker,
+            omitted,
+            to,
+        );
         written = streamed.map(|_| ());
     });
     match (loading, written) {
@@ -368,9 +372,11 @@ fn load_once(
     if !stored.is(&id) {
         return Err(wrong(format!("Docker took it for another image, {id}")));
     }
-    engine
-        .prove(tag)
-        .map_err(|error| wrong(format!("Docker took it, and cannot make a container of it: {error}")))?;
+    engine.prove(tag).map_err(|error| {
+        wrong(format!(
+            "Docker took it, and cannot make a container of it: {error}"
+        ))
+    })?;
     Ok(id)
 }
 

@@ -42,7 +42,14 @@ fn difference(name: &NetworkName, want: &Network, have: &NetworkFacts) -> Option
         why.push(format!("driver {} → bridge", have.driver));
     }
     if have.internal != want.internal {
-        why.push(if want.internal { "internal now" } else { "no longer internal" }.to_owned());
+        why.push(
+            if want.internal {
+                "internal now"
+            } else {
+                "no longer internal"
+            }
+            .to_owned(),
+        );
     }
     let subnets = have.ipam.config.iter().flatten();
     let subnets: Vec<&str> = subnets.map(|config| config.subnet.as_str()).collect();
@@ -65,13 +72,12 @@ pub(super) fn renewed(
     target: &Target,
     networks: &[NetworkFacts],
 ) -> BTreeMap<NetworkName, Option<String>> {
-    let differs = |(name, want): (&NetworkName, &Network)| {
-        match networks.iter().find(|have| have.name == name.in_docker()) {
-            None => Some((name.clone(), None)),
-            Some(have) => {
-                difference(name, want, have).map(|why| (name.clone(), Some(why)))
-            }
-        }
+    let differs = |(name, want): (&NetworkName, &Network)| match networks
+        .iter()
+        .find(|have| have.name == name.in_docker())
+    {
+        None => Some((name.clone(), None)),
+        Some(have) => difference(name, want, have).map(|why| (name.clone(), Some(why))),
     };
     target.networks.iter().filter_map(differs).collect()
 }
@@ -243,7 +249,10 @@ mod tests {
             internal: false,
             subnet: None,
         };
-        assert_eq!(difference(&name(), &want, &have(false, "10.9.0.0/16")), None);
+        assert_eq!(
+            difference(&name(), &want, &have(false, "10.9.0.0/16")),
+            None
+        );
         want.subnet = Some("10.1.0.0/24".to_owned());
         want.internal = true;
         assert_eq!(

@@ -1,9 +1,9 @@
 //! What runs on the laptop.
 
 pub mod build;
-pub mod deploy;
-pub mod deliver;
 pub mod connect;
+pub mod deliver;
+pub mod deploy;
 pub mod evaluate;
 pub mod explain;
 pub mod fleet;

@@ -23,7 +23,7 @@ use crate::pure::generation::{Change, Kind, Place, Target, blocks, text_diff};
 use crate::pure::name::BlobDigest;
 
 /// Looks at a file that is about to be placed, by its path on the host: an error is why it must not be.
-pub type Validate<'a> = &'a dyn Fn(&str, &[u8]) -> Result<(), String>;
+pub type Validate<'a> = &'a (dyn Fn(&str, &[u8]) -> Result<(), String> + Sync);
 
 /// Which half of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

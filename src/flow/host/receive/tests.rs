@@ -192,8 +192,9 @@ fn the_host_tells_the_layers_that_patches_may_start_from() {
     writer.commit(&[change]).unwrap();
 
     let new = BlobDigest::of("new");
-    let holding_of =
-        |asked: &[(BlobDigest, u64)]| holding(&store, folder.path(), &asked.iter().copied().collect()).unwrap();
+    let holding_of = |asked: &[(BlobDigest, u64)]| {
+        holding(&store, folder.path(), &asked.iter().copied().collect()).unwrap()
+    };
     let told = holding_of(&[(new, 3), (kept, 4)]);
     assert_eq!(told.missing, BTreeSet::from([new]));
     assert_eq!(

@@ -57,8 +57,7 @@ impl Conversation<'_> {
                 current: current
                     .as_ref()
                     .is_some_and(|current| current.number == record.number),
-                kept: record.bundle.is_none()
-                    || is_kept(&record, &names),
+                kept: record.bundle.is_none() || is_kept(&record, &names),
                 record,
             })
             .collect();
@@ -126,9 +125,9 @@ impl Conversation<'_> {
     /// What was read for a laptop that has gone failed because of that.
     fn unless_gone<T>(&self, done: Result<T, HostError>) -> Result<T, Fault> {
         match done {
-            Err(_) if self.out.is_broken() => Err(Fault::Line(
-                crate::pure::protocol::frame::FrameError::Ended,
-            )),
+            Err(_) if self.out.is_broken() => {
+                Err(Fault::Line(crate::pure::protocol::frame::FrameError::Ended))
+            }
             done => Ok(done?),
         }
     }
@@ -138,7 +137,9 @@ impl Conversation<'_> {
 pub(super) fn ref_name(number: u64) -> Result<RefName, HostError> {
     format!("generation-{number}")
         .parse()
-        .map_err(|error: crate::pure::oci::RefNameError| HostError::refused(error.to_string(), None))
+        .map_err(|error: crate::pure::oci::RefNameError| {
+            HostError::refused(error.to_string(), None)
+        })
 }
 
 /// A record of a generation whose bundle the store has.

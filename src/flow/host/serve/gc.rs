@@ -124,9 +124,12 @@ impl Conversation<'_> {
                 waste.names.push(ref_name(record.number)?);
             }
         }
-        waste
-            .names
-            .extend(names.keys().filter(|name| name.as_str() == OFFERED).cloned());
+        waste.names.extend(
+            names
+                .keys()
+                .filter(|name| name.as_str() == OFFERED)
+                .cloned(),
+        );
 
         let files: BTreeSet<String> = targets.iter().flat_map(content_folders).collect();
         waste.files = kept::entries(&self.host.paths.files())?
@@ -178,7 +181,11 @@ impl Conversation<'_> {
             .into_iter()
             .filter(|(digest, _)| !needed.contains(digest))
             .collect();
-        let others = waste.files.iter().chain(&waste.agents).chain(&waste.partials);
+        let others = waste
+            .files
+            .iter()
+            .chain(&waste.agents)
+            .chain(&waste.partials);
         let bytes = gone.values().sum::<u64>()
             + store.temporaries()?.values().sum::<u64>()
             + others.map(|leftover| leftover.bytes).sum::<u64>();
@@ -220,7 +227,11 @@ fn kept_generations(
             .map(|record| record.number)
             .max(),
     );
-    kept.extend(journal.iter().flat_map(|journal| [journal.from, journal.to]));
+    kept.extend(
+        journal
+            .iter()
+            .flat_map(|journal| [journal.from, journal.to]),
+    );
     kept
 }
 

@@ -82,8 +82,7 @@ impl Conversation<'_> {
         })
         .map_err(|error| Fault::refused(error.to_string(), None))?;
         drop(blobs);
-        let want =
-            from_bundle::target(&opened).map_err(|e| Fault::refused(e.to_string(), None))?;
+        let want = from_bundle::target(&opened).map_err(|e| Fault::refused(e.to_string(), None))?;
 
         let (current, have) = self.current()?;
         let before = [&have];
@@ -154,8 +153,7 @@ impl Conversation<'_> {
                 None => return Ok(BTreeSet::from([bundle.blob()])),
             },
         };
-        let unreadable =
-            |error: manifest::ManifestError| Fault::refused(error.to_string(), None);
+        let unreadable = |error: manifest::ManifestError| Fault::refused(error.to_string(), None);
         let manifest = manifest::parse_manifest(&root).map_err(unreadable)?;
         let links: BTreeSet<Link> = std::iter::once(manifest.config())
             .chain(manifest.layers())
@@ -205,12 +203,7 @@ impl Conversation<'_> {
     }
 
     /// Why this bundle is not for this host now.
-    fn misfits(
-        &self,
-        want: &Target,
-        have: &Target,
-        coming: u64,
-    ) -> Result<Vec<String>, HostError> {
+    fn misfits(&self, want: &Target, have: &Target, coming: u64) -> Result<Vec<String>, HostError> {
         let machine = self.environment.machine(self.host)?;
         let mut refusals = Vec::new();
         if let Some(arch) = want.arch
@@ -280,9 +273,7 @@ impl Conversation<'_> {
                 .iter()
                 .filter(|image| image.pinned == pin.digest)
                 .map(|image| image.manifest.digest.as_manifest());
-            let kept = known
-                .get(&pin.digest)
-                .map(|link| link.digest.as_manifest());
+            let kept = known.get(&pin.digest).map(|link| link.digest.as_manifest());
             let mut found = None;
             for manifest in told.chain(fetched).chain(kept).chain([pin.digest]) {
                 found = whole(store, manifest)?;

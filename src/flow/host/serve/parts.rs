@@ -12,9 +12,7 @@ use crate::pure::bundle::Embedded;
 use crate::pure::delivery::Parcel;
 use crate::pure::generation::{Fetch, Journal, Plan, Record, Target};
 use crate::pure::name::{Arch, BlobDigest, BundleDigest, ImageName, SecretName};
-use crate::pure::protocol::{
-    Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus,
-};
+use crate::pure::protocol::{Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus};
 
 /// What a machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,12 +176,8 @@ pub trait Environment: Debug + Sync {
     fn receiving<'h>(&self, host: &'h Host) -> Result<Box<dyn Receiving + 'h>, HostError>;
     /// # Errors
     /// [`HostError`] if nothing could be tried; what failed for one image is in the answer.
-    fn fetch(
-        &self,
-        host: &Host,
-        order: &FetchOrder,
-        tell: &dyn Tell,
-    ) -> Result<Fetched, HostError>;
+    fn fetch(&self, host: &Host, order: &FetchOrder, tell: &dyn Tell)
+    -> Result<Fetched, HostError>;
 
     // Activation: it runs in a unit of its own, and goes on if this process ends.
 

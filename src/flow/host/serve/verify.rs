@@ -37,7 +37,10 @@ impl Conversation<'_> {
             let why = match kept::digest(&self.host.paths.at(path))? {
                 Some(found) if found == file.digest => continue,
                 Some(found) => {
-                    format!("its bytes have the digest {found}, and should have {}", file.digest)
+                    format!(
+                        "its bytes have the digest {found}, and should have {}",
+                        file.digest
+                    )
                 }
                 None => "it is missing".to_owned(),
             };

@@ -227,7 +227,10 @@ fn change(
     }
     // The comment of an account that others made is theirs, as long as nothing else is declared.
     if user.comment != account.comment && (made || !user.comment.is_empty()) {
-        why.push(format!("comment {:?} → {:?}", account.comment, user.comment));
+        why.push(format!(
+            "comment {:?} → {:?}",
+            account.comment, user.comment
+        ));
         step.comment = Some(user.comment.clone());
     }
     let wanted: BTreeSet<String> = user.groups.iter().cloned().collect();

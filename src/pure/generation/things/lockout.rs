@@ -92,7 +92,9 @@ fn read(text: &str, sshd: &mut Sshd) {
             .map(|word| word.trim_matches('"'));
         let keyword = words.next().unwrap_or_default().to_ascii_lowercase();
         match keyword.as_str() {
-            "port" => sshd.ports.extend(words.filter_map(|word| word.parse::<u16>().ok())),
+            "port" => sshd
+                .ports
+                .extend(words.filter_map(|word| word.parse::<u16>().ok())),
             "authorizedkeysfile" if sshd.key_files.is_empty() => {
                 sshd.key_files = words.map(ToOwned::to_owned).collect();
             }
@@ -172,7 +174,11 @@ fn keys(want: &Target, sshd: &Sshd, deployer: &Deployer, access: &Access) -> Opt
     Some(format!(
         "no key with which {user} can log in now would let {user} in any more; add it to `admins.{user}.keys` of the module users{}, \
          or turn `home_keys` of the module ssh on",
-        if user == "root" { " (for root: `root_keys`)" } else { "" }
+        if user == "root" {
+            " (for root: `root_keys`)"
+        } else {
+            ""
+        }
     ))
 }
 
@@ -258,7 +264,9 @@ fn port(want: &Target, sshd: Option<&Sshd>, deployer: &Deployer) -> Option<Strin
     let lets_in = |text: &String| match text.parse::<IpNet>() {
         Ok(net) => net.contains(&from),
         // An address, or something that only the firewall understands: that is not for us to judge.
-        Err(_) => text.parse::<IpAddr>().map_or(true, |address| address == from),
+        Err(_) => text
+            .parse::<IpAddr>()
+            .map_or(true, |address| address == from),
     };
     let some = open
         .iter()

@@ -172,7 +172,13 @@ mod tests {
             "net/ipv4/conf/eth0.100/rp_filter"
         );
         for bad in [
-            "", "/etc/passwd", "../x", "a/../../x", ".a", "a.b\nc", "net.*.x",
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            ".a",
+            "a.b\nc",
+            "net.*.x",
         ] {
             assert_eq!(path(bad), None, "{bad:?}");
         }

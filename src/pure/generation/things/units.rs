@@ -137,9 +137,11 @@ pub fn plan(
             Some(last) if text(name).is_some_and(|text| text != *last) => {
                 (Action::Restart, "text changed".to_owned(), true)
             }
-            Some(_) if state.has_failed() => {
-                (Action::Start, format!("failed: {}", state.get("Result")), true)
-            }
+            Some(_) if state.has_failed() => (
+                Action::Start,
+                format!("failed: {}", state.get("Result")),
+                true,
+            ),
             Some(_) if !state.is_active() && !state.may_rest() => {
                 (Action::Start, "not active".to_owned(), true)
             }
@@ -289,9 +291,7 @@ mod tests {
     fn what_is_gone_is_stopped_if_anything_of_it_is_left() {
         let mut before = Target::nothing();
         for name in ["a.service", "b.timer", "c.service"] {
-            before
-                .units
-                .insert(name.to_owned(), Unit { enable: true });
+            before.units.insert(name.to_owned(), Unit { enable: true });
         }
         let started = Started::from([("d.service".to_owned(), BlobDigest::of("x"))]);
         let want = BTreeMap::from([("c.service".to_owned(), Unit { enable: true })]);

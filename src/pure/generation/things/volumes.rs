@@ -27,10 +27,7 @@ pub fn differs(want: &Volume, have: Option<&Top>) -> Option<(Action, String)> {
     (!why.is_empty()).then(|| (Action::Change, why.join(", ")))
 }
 
-pub fn plan(
-    want: &BTreeMap<VolumeName, Volume>,
-    have: &BTreeMap<VolumeName, Top>,
-) -> Vec<Change> {
+pub fn plan(want: &BTreeMap<VolumeName, Volume>, have: &BTreeMap<VolumeName, Top>) -> Vec<Change> {
     want.iter()
         .filter_map(|(name, volume)| {
             let (action, why) = differs(volume, have.get(name))?;
@@ -50,9 +47,7 @@ pub fn notes<'a>(
         .filter(|name| !want.contains_key(*name))
         .collect();
     left.into_iter()
-        .map(|name| {
-            format!("volume {name} is no longer declared; its data stays in {root}/{name}")
-        })
+        .map(|name| format!("volume {name} is no longer declared; its data stays in {root}/{name}"))
         .collect()
 }
 

@@ -3,7 +3,8 @@ use super::*;
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nanna:x:1000:1000:Anna,,,:/home/anna:/bin/sh\n\
     old:x:1001:1001::/home/old:/bin/bash\nbroken\n";
 const GROUP: &str = "root:x:0:\nadm:x:4:anna,old\nsudo:x:27:anna\nanna:x:1000:\nold:x:1001:\n";
-const SHADOW: &str = "root:*:19000:0:99999:7:::\nanna:!$6$x:19000:0:99999:7:::\nold:!*:19000:0:99999:7::1:\n";
+const SHADOW: &str =
+    "root:*:19000:0:99999:7:::\nanna:!$6$x:19000:0:99999:7:::\nold:!*:19000:0:99999:7::1:\n";
 
 fn have() -> Have {
     Have::parse(PASSWD, GROUP, SHADOW)
@@ -92,7 +93,11 @@ fn what_others_made_keeps_its_groups_and_its_comment() {
 
 #[test]
 fn what_others_made_is_given_back_as_it_was_and_never_locked() {
-    let kept = record_before(&want("anna", user(&["adm", "root"])), &have(), &Record::new());
+    let kept = record_before(
+        &want("anna", user(&["adm", "root"])),
+        &have(),
+        &Record::new(),
+    );
     assert!(!kept["anna"].made);
     assert_eq!(kept["anna"].groups, set(&["root"]));
     let mut changed = have();
@@ -105,7 +110,11 @@ fn what_others_made_is_given_back_as_it_was_and_never_locked() {
     assert_eq!(steps[0].shell.as_deref(), Some("/bin/sh"));
     assert_eq!(steps[0].groups, Some(set(&["adm", "sudo"])));
     // Given back, there is nothing more to do, and nothing more to remember.
-    assert!(plan_users(&BTreeMap::new(), &have(), &kept).unwrap().is_empty());
+    assert!(
+        plan_users(&BTreeMap::new(), &have(), &kept)
+            .unwrap()
+            .is_empty()
+    );
     assert!(record_after(&BTreeMap::new(), &have(), &kept).is_empty());
 }
 
@@ -116,20 +125,25 @@ fn what_forge_made_is_locked_and_comes_back() {
     assert!(steps[0].lock);
     assert_eq!(record_after(&BTreeMap::new(), &have(), &kept), kept);
     let kept = record("old", made(&["adm"]));
-    assert!(plan_users(&BTreeMap::new(), &have(), &kept).unwrap().is_empty());
+    assert!(
+        plan_users(&BTreeMap::new(), &have(), &kept)
+            .unwrap()
+            .is_empty()
+    );
     let steps = plan_users(&want("old", user(&[])), &have(), &kept).unwrap();
     assert!(steps[0].unexpire && steps[0].unlock);
-    assert_eq!(
-        steps[0].change.why,
-        "declared again, out of the group adm"
-    );
+    assert_eq!(steps[0].change.why, "declared again, out of the group adm");
     assert_eq!(steps[0].groups, Some(set(&[])));
 }
 
 #[test]
 fn an_account_that_somebody_deleted_is_forgotten() {
     let kept = record("nobody-there", made(&[]));
-    assert!(plan_users(&BTreeMap::new(), &have(), &kept).unwrap().is_empty());
+    assert!(
+        plan_users(&BTreeMap::new(), &have(), &kept)
+            .unwrap()
+            .is_empty()
+    );
     assert!(record_after(&BTreeMap::new(), &have(), &kept).is_empty());
 }
 

@@ -95,7 +95,10 @@ fn the_key_at_home_counts_while_sshd_reads_it() {
     assert_eq!(refusal(&target(BOTH), &root, &home(A)), "");
     assert_eq!(refusal(&target("Port 22\n"), &root, &home(A)), "");
     let said = refusal(&target(DECLARED), &root, &home(A));
-    assert!(said.contains("root_keys") && said.contains("home_keys"), "{said}");
+    assert!(
+        said.contains("root_keys") && said.contains("home_keys"),
+        "{said}"
+    );
     // The first value counts.
     assert!(!refusal(&target(&format!("{DECLARED}{BOTH}")), &root, &home(A)).is_empty());
     // Of sshd's configuration nothing is known, and nothing changes.
@@ -106,7 +109,10 @@ fn the_key_at_home_counts_while_sshd_reads_it() {
 fn one_of_the_keys_must_stay() {
     let root = deployer("root");
     let options = "restrict,command=\"a b\" ssh-ed25519 AAAAanna other";
-    assert_eq!(refusal(&with_keys(DECLARED, "root", options), &root, &home(A)), "");
+    assert_eq!(
+        refusal(&with_keys(DECLARED, "root", options), &root, &home(A)),
+        ""
+    );
     assert!(!refusal(&with_keys(DECLARED, "root", B), &root, &home(A)).is_empty());
     assert!(!refusal(&with_keys(DECLARED, "anna", A), &root, &home(A)).is_empty());
     let commented = format!("# {A}\n");
@@ -122,7 +128,10 @@ fn one_of_the_keys_must_stay() {
 #[test]
 fn who_came_without_a_key_may_declare_one() {
     let root = deployer("root");
-    assert_eq!(refusal(&with_keys(DECLARED, "root", A), &root, &home("")), "");
+    assert_eq!(
+        refusal(&with_keys(DECLARED, "root", A), &root, &home("")),
+        ""
+    );
     assert!(!refusal(&target(DECLARED), &root, &home("")).is_empty());
 }
 
@@ -147,7 +156,8 @@ fn only_a_right_that_forge_gave_can_be_lost() {
     before.users.insert("anna".to_owned(), user("nopasswd"));
     let mut want = Target::nothing();
     want.users.insert("anna".to_owned(), user("none"));
-    let refused = |before: &[&Target], access: &Access| !refusals(&want, before, &anna, access).is_empty();
+    let refused =
+        |before: &[&Target], access: &Access| !refusals(&want, before, &anna, access).is_empty();
     assert!(refused(&[&before], &Access::default()));
     assert!(!refused(&[], &Access::default()));
     let elsewhere = Access {
@@ -167,7 +177,10 @@ fn an_account_of_forge_that_deploys_stays_declared() {
     };
     let said = refusal(&Target::nothing(), &deployer("anna"), &access);
     assert!(said.contains("locked"), "{said}");
-    assert_eq!(refusal(&Target::nothing(), &deployer("anna"), &Access::default()), "");
+    assert_eq!(
+        refusal(&Target::nothing(), &deployer("anna"), &Access::default()),
+        ""
+    );
 }
 
 #[test]
