@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One machine at a time: two would halve each other's speed, and time out.
@@ -207,6 +207,21 @@ pub(crate) fn key() -> PathBuf {
     to
 }
 
+/// The program without what debuggers read: what is sent to hosts is not that large.
+pub(crate) fn agent() -> &'static PathBuf {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    STRIPPED.get_or_init(|| {
+        let to = tmp().join("agent");
+        said(
+            Command::new("strip")
+                .arg("-o")
+                .arg(&to)
+                .arg(env!("CARGO_BIN_EXE_forge")),
+        );
+        to
+    })
+}
+
 /// A copy of the project, to change it.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -252,7 +267,9 @@ impl Project {
             .args(["--host", "lab"])
             .args(["--address", &format!("127.0.0.1:{}", vm.port(22))])
             .arg("--identity")
-            .arg(key());
+            .arg(key())
+            .arg("--agent")
+            .arg(agent());
         forge
     }
 
