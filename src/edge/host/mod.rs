@@ -3,7 +3,10 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod accounts;
+pub mod apt;
 pub mod compose;
+pub mod dpkg;
 pub mod engine;
 pub mod events;
 pub mod iptables;
@@ -14,6 +17,11 @@ pub mod managed_list;
 pub mod own_units;
 pub mod paths;
 pub mod place;
+pub mod remembered;
 pub mod secrets;
+pub mod sshd;
 pub mod state;
+pub mod sysctl;
+pub mod systemd;
+pub mod volume;
 pub mod wait;

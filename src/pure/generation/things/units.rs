@@ -66,6 +66,11 @@ impl State {
         )
     }
 
+    /// True if it runs, or is right not to.
+    pub fn is_well(&self) -> bool {
+        self.is_active() || self.may_rest()
+    }
+
     pub fn needs_reload(&self) -> bool {
         self.is("NeedDaemonReload", &["yes"])
     }
@@ -142,9 +147,7 @@ pub fn plan(
                 format!("failed: {}", state.get("Result")),
                 true,
             ),
-            Some(_) if !state.is_active() && !state.may_rest() => {
-                (Action::Start, "not active".to_owned(), true)
-            }
+            Some(_) if !state.is_well() => (Action::Start, "not active".to_owned(), true),
             Some(_) if enable => (Action::Change, "not enabled".to_owned(), false),
             Some(_) => continue,
         };
