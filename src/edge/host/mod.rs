@@ -11,6 +11,7 @@ pub mod engine;
 pub mod events;
 pub mod iptables;
 pub mod kept;
+pub mod knock;
 pub mod lease;
 pub mod machine_facts;
 pub mod managed_list;
