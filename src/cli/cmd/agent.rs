@@ -8,6 +8,8 @@ use crate::edge::host::state::State;
 use crate::edge::store::{DiskStore, Options};
 use crate::flow::host::confirm::secrets_at_boot;
 use crate::flow::host::tell::{Tell, ToLog};
+use crate::flow::host::serve;
+use crate::flow::host::serve::live::Live;
 use crate::flow::host::{Host, HostError, activate, recover};
 use crate::pure::protocol::{Ending, Event};
 
@@ -31,6 +33,8 @@ enum Agent {
     },
     /// Put the secrets in their places, before Docker starts
     Secrets,
+    /// Answer a laptop on stdin and stdout
+    Serve,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, CliError> {
@@ -41,6 +45,23 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, CliError> {
             secrets_at_boot(&open()?).map_err(failed)?;
             Ok(Outcome::Done)
         }
+        Agent::Serve => {
+            answer();
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Speaks the protocol. Nothing else may come out of stdout, and stderr is the laptop's terminal: how it went was told in the conversation.
+/// A laptop that goes away closes both; where that comes as a signal, its default ends the process, and whatever it held is free.
+fn answer() {
+    // Unlocked and unbuffered: each frame is written at once.
+    let mut to = std::io::BufWriter::with_capacity(64 << 10, std::io::stdout());
+    match open() {
+        Ok(host) => {
+            let _ = serve::serve(&host, Box::new(std::io::stdin()), &mut to, &Live);
+        }
+        Err(error) => serve::cannot(&mut to, &error.to_string()),
     }
 }
 

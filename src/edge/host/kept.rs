@@ -114,6 +114,11 @@ pub fn digest(path: &Path) -> Result<Option<BlobDigest>, DiskError> {
     }
 }
 
+/// True if there is a regular file.
+pub fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
 /// The agents that run now: the names of their folders in `bin`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use super::resource::Way;
 use super::users::RECORD;
 use super::{Host, HostError};
-use crate::edge::host::{accounts, kept, sshd};
+use crate::edge::host::{accounts, remembered, sshd};
 use crate::pure::generation::things::accounts::Record;
 use crate::pure::generation::things::lockout::{self, Access, Deployer};
 
@@ -16,7 +16,7 @@ const ADMINS: [&str; 3] = ["sudo", "admin", "wheel"];
 /// [`HostError`] if the host cannot be asked.
 pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<String>, HostError> {
     let have = accounts::have(&host.paths)?;
-    let record: Record = kept::read(&host.paths, RECORD)?;
+    let record: Record = remembered::read(&host.paths, RECORD)?;
     let user = deployer.user.as_str();
     let account = have.users.get(user);
     let ours = record.get(user);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{kept, sysctl};
+use crate::edge::host::{remembered, sysctl};
 use crate::pure::generation::things::sysctls::{self, Have};
 use crate::pure::generation::{Action, Change, Kind};
 

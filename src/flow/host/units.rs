@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{kept, systemd};
+use crate::edge::host::{remembered, systemd};
 use crate::pure::generation::things::units::{self, Started, State, Step};
 use crate::pure::generation::{Change, Kind};
 

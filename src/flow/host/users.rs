@@ -4,7 +4,7 @@ use super::groups::HINT;
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{accounts, kept};
+use crate::edge::host::{accounts, remembered};
 use crate::pure::generation::things::accounts::{
     Have, Record, Step, plan_users, record_after, record_before,
 };

@@ -125,13 +125,17 @@ impl Conversation<'_> {
             .start(self.host, to, plan, deadline, &self.hello.operator.name)?;
         // From here on the activation has the lease: it outlives this conversation.
         self.lease = Holds::Given;
-        self.attach()
+        self.follow(0)
+    }
+
+    pub(super) fn attach(&self) -> Result<Reply, Fault> {
+        self.follow(0)
     }
 
     /// Follows the activation. If the laptop goes, only the telling ends.
-    pub(super) fn attach(&self) -> Result<Reply, Fault> {
+    fn follow(&self, from: u64) -> Result<Reply, Fault> {
         let mut line = Ok(());
-        let ending = self.environment.follow(self.host, &mut |event| {
+        let ending = self.environment.follow(self.host, from, &mut |event| {
             line = self.out.reply(&Reply::Event { event });
             line.is_ok()
         })?;
@@ -163,8 +167,8 @@ impl Conversation<'_> {
     }
 
     pub(super) fn abandon(&self, token: &str, why: &str) -> Result<Reply, Fault> {
-        self.environment.abandon(self.host, token, why)?;
-        self.attach()
+        let from = self.environment.abandon(self.host, token, why)?;
+        self.follow(from)
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::offer::LARGEST_PARTS;
 use super::parts::{ExecOrder, LogOrder};
 use super::{Conversation, Fault};
+use crate::edge::host::kept;
 use crate::edge::store::Store;
 use crate::flow::host::HostError;
 use crate::flow::host::resource::Way;
 use crate::pure::bundle::Opened;
-use crate::pure::generation::Record;
+use crate::pure::generation::{Record, Target};
+use crate::pure::name::SecretName;
 use crate::pure::oci::RefName;
 use crate::pure::protocol::{GenerationLine, Reply, StatusReport};
 
@@ -37,12 +39,29 @@ impl Conversation<'_> {
                 services: self.environment.services(self.host, &target)?,
                 drift,
                 failed_units: self.environment.failed_units(self.host, &target)?,
-                secrets: self.environment.secrets(self.host, &target)?,
+                secrets: self.secrets(&target),
                 free: machine.free,
                 uptime: machine.uptime,
                 current,
             }),
         })
+    }
+
+    /// Which secrets are in all the places on tmpfs where they belong.
+    fn secrets(&self, target: &Target) -> BTreeMap<SecretName, bool> {
+        let alone = target
+            .secrets
+            .iter()
+            .map(|secret| (&secret.name, secret.path.as_str()));
+        let embedded = target.files.values().flat_map(|file| {
+            let path = file.place.path();
+            file.secrets.iter().map(move |name| (name, path))
+        });
+        let mut there = BTreeMap::new();
+        for (name, path) in alone.chain(embedded) {
+            *there.entry(name.clone()).or_insert(true) &= kept::is_there(&self.host.paths.at(path));
+        }
+        there
     }
 
     pub(super) fn history(&self) -> Result<Reply, Fault> {

@@ -9,71 +9,32 @@ use crate::pure::oci::{Link, manifest, media, received};
 /// Above this, a manifest is not read into memory.
 const LARGEST_MANIFEST: u64 = 16 << 20;
 
-/// Images and layers that entries of the store lead to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    /// The digest that a bundle has for an image → its manifest.
-    pub(super) images: BTreeMap<ManifestDigest, Link>,
-    /// Layers by the key of what they hold.
-    pub(super) layers: BTreeMap<String, BTreeSet<BlobDigest>>,
-}
-
-/// Looks through the whole store. A manifest that is damaged is passed over: what it leads to counts as not there.
+/// The images that entries of the store have: the digest that a bundle has for it → its manifest. An index that is damaged is passed over.
 ///
 /// # Errors
 /// [`StoreError`] if the entries cannot be read.
-pub(super) fn held(store: &dyn Store) -> Result<Held, StoreError> {
-    let mut held = Held::default();
-    let mut seen = BTreeSet::new();
+pub(super) fn pinned(store: &dyn Store) -> Result<BTreeMap<ManifestDigest, Link>, StoreError> {
+    let mut images = BTreeMap::new();
     for entry in store.entries()? {
-        let mut manifests = vec![entry.link.clone()];
-        if manifest::is_index(&entry.link.media_type) {
-            let Some(index) = small(store, entry.link.digest)
-                .and_then(|bytes| manifest::parse_index(&bytes).ok())
-            else {
-                continue;
-            };
-            manifests.clear();
-            for descriptor in index.manifests() {
-                let Ok(link) = Link::try_from(descriptor) else {
-                    continue;
-                };
-                let pinned = descriptor
-                    .annotations()
-                    .as_ref()
-                    .and_then(|annotations| annotations.get(media::PINNED)?.parse().ok());
-                if let Some(pinned) = pinned {
-                    held.images.insert(pinned, link.clone());
-                }
-                manifests.push(link);
-            }
+        if !manifest::is_index(&entry.link.media_type) {
+            continue;
         }
-        for link in manifests {
-            if seen.insert(link.digest) {
-                layers(store, &link, &mut held.layers);
+        let Some(index) = small(store, entry.link.digest)
+            .and_then(|bytes| manifest::parse_index(&bytes).ok())
+        else {
+            continue;
+        };
+        for descriptor in index.manifests() {
+            let pinned = descriptor
+                .annotations()
+                .as_ref()
+                .and_then(|annotations| annotations.get(media::PINNED)?.parse().ok());
+            if let (Some(pinned), Ok(link)) = (pinned, Link::try_from(descriptor)) {
+                images.insert(pinned, link);
             }
         }
     }
-    Ok(held)
-}
-
-fn layers(store: &dyn Store, link: &Link, into: &mut BTreeMap<String, BTreeSet<BlobDigest>>) {
-    let Some(manifest) =
-        small(store, link.digest).and_then(|bytes| manifest::parse_manifest(&bytes).ok())
-    else {
-        return;
-    };
-    for descriptor in manifest.layers() {
-        let key = descriptor
-            .annotations()
-            .as_ref()
-            .and_then(|annotations| annotations.get(media::LAYER_KEY));
-        if let (Some(key), Ok(layer)) = (key, Link::try_from(descriptor))
-            && store.has(layer.digest, layer.size).unwrap_or(false)
-        {
-            into.entry(key.clone()).or_default().insert(layer.digest);
-        }
-    }
+    Ok(images)
 }
 
 fn small(store: &dyn Store, digest: BlobDigest) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ mod ask;
 mod gc;
 mod held;
 mod line;
+pub mod live;
 mod offer;
 pub mod parts;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use self::line::{Incoming, Outgoing};
 use self::offer::Offered;
 use self::parts::{Environment, Machine, Receiving};
 use super::{Host, HostError};
+use crate::edge::host::lease::LeaseError;
+use crate::edge::host::state::StateError;
 use crate::pure::generation::{Journal, Phase, Record, Target};
 use crate::pure::protocol::frame::{self, FrameError, FrameKind};
 use crate::pure::protocol::{Hello, Purpose, Reply, Request, VERSION, Welcome};
@@ -44,8 +47,10 @@ pub fn serve(
 ) -> Result<(), FrameError> {
     let incoming = Incoming::of(reader);
     let out = Outgoing::to(writer);
-    let hello = match message::<Hello>(incoming.next()?) {
+    let hello = match incoming.next().and_then(message::<Hello>) {
         Ok(hello) => hello,
+        // Who says nothing at all asks nothing.
+        Err(FrameError::Ended) => return Ok(()),
         Err(error) => return refuse_and_end(&out, error),
     };
     let welcome = match welcome(host, environment) {
@@ -81,6 +86,18 @@ pub fn serve(
     }
 }
 
+/// Says that nothing can be answered: the host's own folders cannot be used.
+pub fn cannot(writer: &mut dyn Write, why: &str) {
+    let _ = frame::send(
+        writer,
+        &Reply::Failed {
+            step: "welcome".to_owned(),
+            why: why.to_owned(),
+            touched: false,
+        },
+    );
+}
+
 fn welcome(host: &Host, environment: &dyn Environment) -> Result<Welcome, HostError> {
     let Machine {
         agent,
@@ -112,9 +129,17 @@ fn message<T: serde::de::DeserializeOwned>(frame: line::Frame) -> Result<T, Fram
 
 /// What is not understood ends the conversation, and is said.
 fn refuse_and_end(out: &Outgoing<'_>, error: FrameError) -> Result<(), FrameError> {
+    let hint = match &error {
+        FrameError::Ended | FrameError::Io(_) => return Err(error),
+        FrameError::Message(_) => Some(
+            "the laptop's forge and the host's agent do not speak the same protocol; run the same version of forge",
+        ),
+        FrameError::Alien(_) | FrameError::TooLarge(_) => None,
+    };
+    // Perhaps nobody hears it.
     let _ = out.reply(&Reply::Refused {
         why: error.to_string(),
-        hint: Some("the laptop's forge and the host's agent do not speak the same protocol; run the same version of forge".to_owned()),
+        hint: hint.map(ToOwned::to_owned),
     });
     Err(error)
 }
@@ -178,7 +203,10 @@ struct Conversation<'a> {
 impl Conversation<'_> {
     fn run(&mut self) -> Result<(), FrameError> {
         loop {
-            let (kind, bytes) = self.incoming.next()?;
+            let (kind, bytes) = match self.incoming.next() {
+                Ok(frame) => frame,
+                Err(error) => return refuse_and_end(&self.out, error),
+            };
             if kind == FrameKind::Data && self.owed >= bytes.len() as u64 && !bytes.is_empty() {
                 self.owed -= bytes.len() as u64;
                 continue;
@@ -406,13 +434,27 @@ const fn changes(request: &Request) -> bool {
     }
 }
 
-/// An error, said to the laptop.
+/// An error, said to the laptop. What is no failure of anything, but an answer, is a refusal.
 fn failure(step: &str, touched: bool, error: &HostError) -> Reply {
+    let refused = |hint: &str| Reply::Refused {
+        why: error.to_string(),
+        hint: Some(hint.to_owned()),
+    };
     match error {
         HostError::Refused { why, hint } => Reply::Refused {
             why: why.clone(),
             hint: hint.clone(),
         },
+        HostError::Lease(LeaseError::Held(_)) => refused(
+            "wait for it to end; `forge unlock` gives up a lease whose holder is gone",
+        ),
+        HostError::Lease(LeaseError::Unfinished { .. }) => {
+            refused("`forge status` says how far it is")
+        }
+        HostError::State(StateError::NoGeneration(_)) => refused("`forge history` lists them"),
+        HostError::Bundle(_) => refused(
+            "the host's store does not have this generation whole; `forge verify` says what is wrong",
+        ),
         HostError::Service { log, .. } if !log.is_empty() => Reply::Failed {
             step: step.to_owned(),
             why: format!("{error}\n{}", log.trim_end()),

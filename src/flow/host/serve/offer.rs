@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::held::{held, whole};
+use super::held::{pinned, whole};
 use super::{Conversation, Fault, OFFERED};
 use crate::edge::store::{Store, Trust, put_bundle};
 use crate::flow::host::HostError;
 use crate::flow::host::resource::Way;
 use crate::pure::bundle::{Embedded, Opened};
-use crate::pure::delivery::Holding;
 use crate::pure::generation::{Outcome, Record, Target, from_bundle};
 use crate::pure::name::{BlobDigest, BundleDigest, ImageName};
 use crate::pure::oci::{Link, manifest};
@@ -90,7 +89,7 @@ impl Conversation<'_> {
             want: &want,
             before: &before,
         };
-        let holding = self.holding(&image_blobs)?;
+        let holding = self.environment.holding(self.host, &image_blobs)?;
         let coming = holding
             .missing
             .iter()
@@ -186,22 +185,6 @@ impl Conversation<'_> {
         Ok(wanted)
     }
 
-    /// What is not here of the images that the laptop has.
-    fn holding(&self, asked: &BTreeMap<BlobDigest, u64>) -> Result<Holding, HostError> {
-        let store: &dyn Store = &self.host.store;
-        let mut missing = BTreeSet::new();
-        for (digest, size) in asked {
-            if !store.has(*digest, *size)? {
-                missing.insert(*digest);
-            }
-        }
-        Ok(Holding {
-            missing,
-            layers: held(store)?.layers,
-            partial: self.environment.partials(self.host)?,
-        })
-    }
-
     /// Why this bundle is not for this host now.
     fn misfits(&self, want: &Target, have: &Target, coming: u64) -> Result<Vec<String>, HostError> {
         let machine = self.environment.machine(self.host)?;
@@ -259,7 +242,7 @@ impl Conversation<'_> {
         let Some(opened) = offered.opened.take() else {
             return Ok(Reply::Done);
         };
-        let known = held(store)?.images;
+        let known = pinned(store)?;
         let mut present = Vec::new();
         let mut absent = Vec::new();
         for pin in opened.images() {

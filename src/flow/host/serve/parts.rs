@@ -9,10 +9,12 @@ use crate::flow::host::resource::Way;
 use crate::flow::host::tell::Tell;
 use crate::flow::host::{Host, HostError};
 use crate::pure::bundle::Embedded;
-use crate::pure::delivery::Parcel;
+use crate::pure::delivery::{Holding, Parcel};
 use crate::pure::generation::{Fetch, Journal, Plan, Record, Target};
-use crate::pure::name::{Arch, BlobDigest, BundleDigest, ImageName, SecretName};
-use crate::pure::protocol::{Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus};
+use crate::pure::name::{Arch, BlobDigest, BundleDigest, ImageName};
+use crate::pure::protocol::{
+    Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus,
+};
 
 /// What a machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,18 +168,26 @@ pub trait Environment: Debug + Sync {
 
     // What travels.
 
-    /// Parcels of which a part has arrived: digest → bytes.
+    /// What is here of these blobs, with their sizes, and what the others may be made from.
     ///
     /// # Errors
     /// [`HostError`].
-    fn partials(&self, host: &Host) -> Result<BTreeMap<BlobDigest, u64>, HostError>;
+    fn holding(
+        &self,
+        host: &Host,
+        asked: &BTreeMap<BlobDigest, u64>,
+    ) -> Result<Holding, HostError>;
     /// # Errors
     /// [`HostError`].
     fn receiving<'h>(&self, host: &'h Host) -> Result<Box<dyn Receiving + 'h>, HostError>;
     /// # Errors
     /// [`HostError`] if nothing could be tried; what failed for one image is in the answer.
-    fn fetch(&self, host: &Host, order: &FetchOrder, tell: &dyn Tell)
-    -> Result<Fetched, HostError>;
+    fn fetch(
+        &self,
+        host: &Host,
+        order: &FetchOrder,
+        tell: &dyn Tell,
+    ) -> Result<Fetched, HostError>;
 
     // Activation: it runs in a unit of its own, and goes on if this process ends.
 
@@ -203,24 +213,25 @@ pub trait Environment: Debug + Sync {
         deadline: Duration,
         by: &str,
     ) -> Result<String, HostError>;
-    /// Gives every event of the activation that runs, or of the last one, from the first, until it has ended; stops when `each` says false.
-    /// None if it was stopped so.
+    /// Gives every event of the activation that runs, or of the last one, from the byte `from` of their stream (0: from the first), until
+    /// it has ended; stops when `each` says false. None if it was stopped so, or ended without a last word.
     ///
     /// # Errors
     /// [`HostError::Refused`] if there has been none since the host started.
     fn follow(
         &self,
         host: &Host,
+        from: u64,
         each: &mut dyn FnMut(Event) -> bool,
     ) -> Result<Option<Ending>, HostError>;
     /// # Errors
     /// [`HostError::Refused`] if the token is another's, or nothing waits for it.
     fn confirm(&self, host: &Host, token: &str) -> Result<Record, HostError>;
-    /// The host goes back now; its events are those of [`Self::follow`].
+    /// The host goes back now; gives where its events begin in the stream of [`Self::follow`].
     ///
     /// # Errors
     /// As [`Self::confirm`].
-    fn abandon(&self, host: &Host, token: &str, why: &str) -> Result<(), HostError>;
+    fn abandon(&self, host: &Host, token: &str, why: &str) -> Result<u64, HostError>;
 
     // What runs.
 
@@ -232,15 +243,6 @@ pub trait Environment: Debug + Sync {
     /// # Errors
     /// As [`Self::services`].
     fn failed_units(&self, host: &Host, target: &Target) -> Result<Vec<String>, HostError>;
-    /// Which secrets of this target are on tmpfs.
-    ///
-    /// # Errors
-    /// As [`Self::services`].
-    fn secrets(
-        &self,
-        host: &Host,
-        target: &Target,
-    ) -> Result<BTreeMap<SecretName, bool>, HostError>;
     /// Writes what a service has written. With `follow`: until `to` cannot be written to any more.
     ///
     /// # Errors

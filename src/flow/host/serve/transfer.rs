@@ -12,6 +12,17 @@ impl Conversation<'_> {
     pub(super) fn parcel(&mut self, parcel: &Parcel, from: u64) -> Result<Reply, Fault> {
         self.owed = parcel.bytes.saturating_sub(from);
         self.must_hold("sending")?;
+        match self.receive(parcel, from) {
+            Err(Fault::Host(error)) => {
+                // The next parcel begins afresh; what has arrived of the others stays.
+                self.settle()?;
+                Err(Fault::Host(error))
+            }
+            done => done,
+        }
+    }
+
+    fn receive(&mut self, parcel: &Parcel, from: u64) -> Result<Reply, Fault> {
         if from > parcel.bytes {
             return Err(Fault::refused(
                 format!("the parcel of {} is shorter than its part", parcel.blob),
