@@ -251,6 +251,17 @@ pub fn check_all(host: &Host, target: &Target) -> Result<(), HostError> {
     Ok(())
 }
 
+/// [`check_all`], and puts what stands at a path that its content names in its place: preflight checks read it, and nothing that runs does yet.
+///
+/// # Errors
+/// As [`check_all`].
+pub fn stage(host: &Host, target: &Target) -> Result<(), HostError> {
+    check_all(host, target)?;
+    let mut items = items(host, target, &[])?;
+    items.retain(|item| item.path.starts_with(sealed_root()));
+    materialise(host, &items, &|_| {})
+}
+
 fn materialise(host: &Host, items: &[Item], written: &dyn Fn(&Item)) -> Result<(), HostError> {
     if items.is_empty() {
         return Ok(());
