@@ -1,12 +1,15 @@
 //! The images that a deploy sends from here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use secrecy::ExposeSecret as _;
 
 use super::images::Images;
 use super::progress::Progress;
+use crate::edge::parcel::Wire;
 use crate::edge::registry::{Credential, Credentials as _, DockerCredentials};
+use crate::flow::operator::deliver::{Conduit, Delivery, SendError, contents, prepare};
 use crate::flow::operator::deploy::conversation::{Conversation, TalkError};
 use crate::flow::operator::deploy::ports::Freight;
 use crate::pure::bundle::Embedded;
@@ -14,8 +17,7 @@ use crate::pure::delivery::Holding;
 use crate::pure::generation::Fetch;
 use crate::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
 use crate::pure::oci::Link;
-use crate::pure::oci::manifest::children;
-use crate::pure::protocol::{Image, Request, Secretive};
+use crate::pure::protocol::{Image, Reply, Request, Secretive};
 use crate::pure::system::System;
 
 /// What the laptop's store has of a host's images.
@@ -29,6 +31,9 @@ pub(crate) struct Shelf<'a> {
     /// Those that are sent from here: their manifests for the host's platform.
     here: BTreeMap<ImageName, Link>,
     blobs: BTreeMap<BlobDigest, u64>,
+    /// Where parcels are kept until they have arrived.
+    wire: PathBuf,
+    delivery: Option<Delivery>,
 }
 
 fn own(error: impl std::fmt::Display) -> TalkError {
@@ -45,6 +50,7 @@ impl<'a> Shelf<'a> {
         system: &System,
         present: &[Embedded],
         arch: Arch,
+        wire: PathBuf,
         progress: &'a Progress,
     ) -> Result<Self, TalkError> {
         let all: BTreeMap<ImageName, ManifestDigest> = system
@@ -59,6 +65,8 @@ impl<'a> Shelf<'a> {
             all: all.clone(),
             here: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            wire,
+            delivery: None,
         };
         for (name, digest) in all {
             if let Some(embedded) = present.iter().find(|image| image.pinned == digest) {
@@ -69,11 +77,9 @@ impl<'a> Shelf<'a> {
     }
 
     fn put(&mut self, name: ImageName, manifest: Link) -> Result<(), TalkError> {
-        let bytes = self.images.store().read(manifest.digest).map_err(own)?;
-        self.blobs.insert(manifest.digest, manifest.size);
-        for child in children(&manifest.media_type, &bytes).map_err(own)? {
-            self.blobs.insert(child.digest, child.size);
-        }
+        let pieces = contents(self.images.store(), std::slice::from_ref(&manifest)).map_err(own)?;
+        let sized = pieces.into_iter().map(|piece| (piece.blob, piece.size));
+        self.blobs.extend(sized);
         self.here.insert(name, manifest);
         Ok(())
     }
@@ -102,14 +108,30 @@ impl Freight for Shelf<'_> {
     }
 
     fn prepare(&mut self, holding: &Holding) -> Result<u64, TalkError> {
-        match holding.missing.is_empty() {
-            true => Ok(0),
-            false => Err(own("this forge cannot send images yet")),
+        if holding.missing.is_empty() {
+            self.delivery = None;
+            return Ok(0);
         }
+        let manifests: Vec<Link> = self.here.values().cloned().collect();
+        let wire = Wire::open(&self.wire).map_err(own)?;
+        let store = self.images.store();
+        let delivery = prepare(store, wire, &manifests, holding, self.progress).map_err(own)?;
+        let bytes = delivery.bytes;
+        self.delivery = (!delivery.is_empty()).then_some(delivery);
+        Ok(bytes)
     }
 
-    fn send(&mut self, _: &mut dyn Conversation) -> Result<(), TalkError> {
-        Ok(())
+    fn send(&mut self, to: &mut dyn Conversation) -> Result<(), TalkError> {
+        let Some(delivery) = self.delivery.take() else {
+            return Ok(());
+        };
+        let sent = delivery.send(self.images.store(), &mut Pipe(to), self.progress);
+        match sent {
+            // What cannot be removed now, the next deploy removes.
+            Ok(()) => delivery.clear().or(Ok(())),
+            Err(SendError::Conduit(error)) => Err(error),
+            Err(error) => Err(own(error)),
+        }
     }
 
     fn fetch(&self, images: Vec<Fetch>) -> Result<Request, TalkError> {
@@ -152,5 +174,29 @@ impl Freight for Shelf<'_> {
             plain_http,
             mirrors,
         })
+    }
+}
+
+/// A conversation, as a delivery wants it.
+#[derive(Debug)]
+struct Pipe<'a>(&'a mut dyn Conversation);
+
+impl Conduit for Pipe<'_> {
+    type Error = TalkError;
+
+    fn request(&mut self, request: &Request) -> Result<(), TalkError> {
+        self.0.send(request)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
+        self.0.send_data(bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), TalkError> {
+        self.0.flush()
+    }
+
+    fn reply(&mut self) -> Result<Reply, TalkError> {
+        self.0.answer(&mut |_| ())
     }
 }

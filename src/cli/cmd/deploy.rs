@@ -12,7 +12,7 @@ use crate::cli::images::Images;
 use crate::cli::layout::table;
 use crate::cli::progress::Progress;
 use crate::cli::reach::{self, Way};
-use crate::cli::{Outcome, print, print_json, report, session, tell};
+use crate::cli::{Outcome, bundles, print, print_json, report, session, tell};
 use crate::edge::patience::Waiting;
 use crate::edge::reach::Network;
 use crate::flow::operator::deploy::ports::Cargo;
@@ -219,7 +219,8 @@ fn deploy_one(
         .map_err(|error| CliError::failed(&error));
     let ready = arch.and_then(|arch| {
         let reached = reach::reach(host, &args.way, global)?;
-        let shelf = Shelf::new(images, &built.system, &built.present, arch, &progress);
+        let wire = bundles::wire_path(global)?;
+        let shelf = Shelf::new(images, &built.system, &built.present, arch, wire, &progress);
         Ok((reached, shelf.map_err(reach::not_reached)?))
     });
     let outcome = match ready {

@@ -35,7 +35,6 @@ pub(crate) struct Args {
     one: One,
 }
 
-const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const BOLD: Style = Style::new().bold();
@@ -78,17 +77,31 @@ fn is_fine(status: &StatusReport) -> bool {
         && !status.services.iter().any(|service| is_ill(service.health))
 }
 
-fn word(health: Health) -> String {
-    let (word, style) = match health {
-        Health::Healthy => ("healthy", GREEN),
-        Health::Running => ("running", GREEN),
-        Health::Completed => ("completed", GREEN),
-        Health::Starting => ("starting", YELLOW),
-        Health::Unhealthy => ("unhealthy", RED),
-        Health::Stopped => ("stopped", RED),
-        Health::Missing => ("missing", RED),
-    };
-    format!("{style}{word}{style:#}")
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Running => "running",
+        Health::Completed => "completed",
+        Health::Starting => "starting",
+        Health::Unhealthy => "unhealthy",
+        Health::Stopped => "stopped",
+        Health::Missing => "missing",
+    }
+}
+
+/// The words of what is ill in a table that is drawn: within, colours would count as columns.
+fn coloured(table: &str) -> String {
+    let ill = [
+        (Health::Starting, YELLOW),
+        (Health::Unhealthy, RED),
+        (Health::Stopped, RED),
+        (Health::Missing, RED),
+    ];
+    ill.into_iter()
+        .fold(table.to_owned(), |text, (health, style)| {
+            let word = format!("  {}  ", word(health));
+            text.replace(&word, &format!("{style}{word}{style:#}"))
+        })
 }
 
 /// `3d 4h`, `5m`.
@@ -168,14 +181,14 @@ fn draw(status: &StatusReport, name: &str, now: i64, diff: bool) -> String {
             .and_then(|at| at.parse::<Timestamp>().ok());
         services.row([
             plain(&service.name),
-            word(service.health),
+            word(service.health).to_owned(),
             since.map_or_else(|| "-".to_owned(), |at| span(now - at.as_second())),
             service.restarts.to_string(),
             plain(service.image.as_deref().unwrap_or("-")),
         ]);
     }
     text.push('\n');
-    text.push_str(&services.draw("Services"));
+    text.push_str(&coloured(&services.draw("Services")));
     let mut list = |title: &str, names: Vec<String>| {
         if !names.is_empty() {
             text.push_str(&format!("\n{BOLD}{title}{BOLD:#}\n"));

@@ -119,10 +119,9 @@ pub fn logs(
     request: &Request,
     to: &mut dyn Write,
 ) -> Result<(), RemoteError> {
-    let (speak, hear) = talk.halves();
-    speak.send(request)?;
+    talk.send(request)?;
     loop {
-        match hear.next()? {
+        match talk.next()? {
             Said::Data(bytes) => {
                 to.write_all(&bytes)
                     .and_then(|()| to.flush())
@@ -150,7 +149,7 @@ pub fn exec(
     stdout: &mut (dyn Write + Send),
     stderr: &mut (dyn Write + Send),
 ) -> Result<i32, RemoteError> {
-    let (speak, hear) = talk.halves();
+    let (mut speak, mut hear) = talk.halves();
     speak.send(request)?;
     let ended = AtomicBool::new(false);
     let mut listen = || loop {
@@ -180,10 +179,10 @@ pub fn exec(
         while open && !ended.load(Ordering::Acquire) {
             open = match input.recv_timeout(LOOK) {
                 Ok(bytes) if bytes.is_empty() => true,
-                Ok(bytes) => speak.send_data(&bytes).is_ok(),
+                Ok(bytes) => speak.send_data(&bytes).and_then(|()| speak.flush()).is_ok(),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => {
-                    let _ = speak.send_data(&[]);
+                    let _ = speak.send_data(&[]).and_then(|()| speak.flush());
                     false
                 }
             };

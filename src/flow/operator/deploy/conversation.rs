@@ -30,15 +30,21 @@ pub enum Said {
 
 /// The half that asks.
 pub trait Speak: Debug + Send {
+    /// Sent and on its way when this returns.
+    ///
     /// # Errors
     /// [`TalkError::Lost`].
     fn send(&mut self, request: &Request) -> Result<(), TalkError>;
 
-    /// A frame of data, on its way when this returns.
+    /// A frame of data; on its way with the next request, or with [`Self::flush`].
     ///
     /// # Errors
     /// [`TalkError::Lost`].
     fn send_data(&mut self, bytes: &[u8]) -> Result<(), TalkError>;
+
+    /// # Errors
+    /// [`TalkError::Lost`].
+    fn flush(&mut self) -> Result<(), TalkError>;
 }
 
 /// The half that listens.
@@ -51,11 +57,11 @@ pub trait Hear: Debug + Send {
 }
 
 /// An open connection, greeted. Dropped, it is closed.
-pub trait Conversation: Debug {
+pub trait Conversation: Speak + Hear {
     fn welcome(&self) -> &Welcome;
 
-    /// Both halves at once, so that one thread can listen while another sends.
-    fn halves(&mut self) -> (&mut dyn Speak, &mut dyn Hear);
+    /// The two halves, so that one thread can listen while another sends.
+    fn halves(&mut self) -> (Box<dyn Speak + '_>, Box<dyn Hear + '_>);
 
     /// Bytes on the wire, so far.
     fn sent(&self) -> u64;
@@ -73,9 +79,8 @@ impl dyn Conversation + '_ {
         request: &Request,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Reply, TalkError> {
-        let (speak, hear) = self.halves();
-        speak.send(request)?;
-        answer(hear, on_event)
+        self.send(request)?;
+        self.answer(on_event)
     }
 
     /// As [`Self::ask`], of what has no events.
@@ -85,22 +90,22 @@ impl dyn Conversation + '_ {
     pub fn ask_only(&mut self, request: &Request) -> Result<Reply, TalkError> {
         self.ask(request, &mut |_| ())
     }
-}
 
-/// The next answer.
-///
-/// # Errors
-/// [`TalkError`].
-pub fn answer(hear: &mut dyn Hear, on_event: &mut dyn FnMut(Event)) -> Result<Reply, TalkError> {
-    loop {
-        match hear.next()? {
-            Said::Reply(Reply::Event { event }) => on_event(event),
-            Said::Reply(reply) => return Ok(reply),
-            Said::Data(bytes) => {
-                return Err(TalkError::Nonsense(format!(
-                    "{} bytes came where a message was due",
-                    bytes.len()
-                )));
+    /// The next answer.
+    ///
+    /// # Errors
+    /// [`TalkError`].
+    pub fn answer(&mut self, on_event: &mut dyn FnMut(Event)) -> Result<Reply, TalkError> {
+        loop {
+            match self.next()? {
+                Said::Reply(Reply::Event { event }) => on_event(event),
+                Said::Reply(reply) => return Ok(reply),
+                Said::Data(bytes) => {
+                    return Err(TalkError::Nonsense(format!(
+                        "{} bytes came where a message was due",
+                        bytes.len()
+                    )));
+                }
             }
         }
     }

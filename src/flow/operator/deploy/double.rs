@@ -175,6 +175,10 @@ impl Speak for Mouth<'_> {
         self.0.note(&format!("data:{}", bytes.len()));
         Ok(())
     }
+
+    fn flush(&mut self) -> Result<(), TalkError> {
+        Ok(())
+    }
 }
 
 impl Hear for Ears {
@@ -184,13 +188,36 @@ impl Hear for Ears {
     }
 }
 
+impl Speak for Talk<'_> {
+    fn send(&mut self, request: &Request) -> Result<(), TalkError> {
+        self.mouth.send(request)
+    }
+
+    fn send_data(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
+        self.mouth.send_data(bytes)
+    }
+
+    fn flush(&mut self) -> Result<(), TalkError> {
+        Ok(())
+    }
+}
+
+impl Hear for Talk<'_> {
+    fn next(&mut self) -> Result<Said, TalkError> {
+        self.ears.next()
+    }
+}
+
 impl Conversation for Talk<'_> {
     fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
-    fn halves(&mut self) -> (&mut dyn Speak, &mut dyn Hear) {
-        (&mut self.mouth, &mut self.ears)
+    fn halves(&mut self) -> (Box<dyn Speak + '_>, Box<dyn Hear + '_>) {
+        (
+            Box::new(Mouth(self.mouth.0)),
+            Box::new(Ears(std::mem::take(&mut self.ears.0))),
+        )
     }
 
     fn sent(&self) -> u64 {
@@ -280,7 +307,7 @@ impl Freight for Crates {
 
     fn send(&mut self, to: &mut dyn Conversation) -> Result<(), TalkError> {
         let bytes = vec![0; usize::try_from(self.prepared).unwrap()];
-        to.halves().0.send_data(&bytes)
+        to.send_data(&bytes)
     }
 
     fn fetch(&self, images: Vec<Fetch>) -> Result<Request, TalkError> {
