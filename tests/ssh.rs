@@ -481,6 +481,7 @@ fn open(
             operator: &operator,
             purpose: Purpose::Ask,
             root,
+            ahead: None,
         },
     )
 }
@@ -848,4 +849,46 @@ fn what_a_command_writes_arrives_whole_and_is_not_lost_by_one_who_reads_late() {
     drop(writer);
     let exit = ending.wait().unwrap();
     assert_eq!((exit.code, exit.stderr.as_str()), (7, "done\n"));
+}
+
+/// A measurement, and no test: `cargo test --test ssh round_trips -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout)]
+fn round_trips() {
+    let sshd = Sshd::start();
+    let (agents, program) = agents();
+    // Answers when it has been asked.
+    let text = format!(
+        "#!/bin/sh\nhead -c 5 > /dev/null\ncat {}\nexec cat > /dev/null\n",
+        sshd.text("script")
+    );
+    pretend(&sshd, program.digest, VERSION, &[Reply::Done], "");
+    write_program(
+        &sshd.at("bin").join(program.digest.hex()).join("forge"),
+        &text,
+    );
+    let traffic = ssh_support::Traffic::default();
+    let there_and_back = Duration::from_millis(200);
+    let port = ssh_support::far_away(sshd.port, there_and_back / 2, &traffic);
+    let destination = Destination {
+        port: Some(port),
+        host_key: Some(sshd.host_key()),
+        ..sshd.destination()
+    };
+    sshd.configure("IdentityAgent none\n");
+    let own = native(&destination, sshd.settings());
+    let system = OpenSsh::new(destination, sshd.settings());
+    let remotes: [(&str, &dyn Remote); 2] = [("native", &own), ("openssh", &system)];
+    for (name, remote) in remotes {
+        let started = std::time::Instant::now();
+        let mut connection = open(remote, &agents, &nobody()).unwrap();
+        connection.answer(&mut |_| ()).unwrap();
+        let trips = started.elapsed().as_secs_f64() / there_and_back.as_secs_f64();
+        for (when, there, count) in traffic.lock().unwrap().drain(..) {
+            let after = when.duration_since(started).as_millis();
+            println!("{after:>6} ms {} {count}", if there { "->" } else { "<-" });
+        }
+        println!("{name}: {trips:.2} round trips after TCP's own");
+    }
 }

@@ -7,7 +7,8 @@
 )]
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -263,4 +264,56 @@ impl Drop for SshAgent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What passed: when, true if towards the host, and how much.
+pub(crate) type Traffic = std::sync::Arc<std::sync::Mutex<Vec<(Instant, bool, usize)>>>;
+
+/// A port that leads to another one, each way taking so long.
+pub(crate) fn far_away(to: u16, delay: Duration, traffic: &Traffic) -> u16 {
+    let traffic = traffic.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            for (there, mut from, mut to) in [
+                (
+                    true,
+                    client.try_clone().unwrap(),
+                    server.try_clone().unwrap(),
+                ),
+                (false, server, client),
+            ] {
+                let traffic = traffic.clone();
+                to.set_nodelay(true).unwrap();
+                let (send, receive) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+                std::thread::spawn(move || {
+                    let mut bytes = [0; 65536];
+                    while let Ok(count) = from.read(&mut bytes)
+                        && count > 0
+                    {
+                        let now = Instant::now();
+                        traffic.lock().unwrap().push((now, there, count));
+                        if send.send((now, bytes[..count].to_vec())).is_err() {
+                            return;
+                        }
+                    }
+                });
+                std::thread::spawn(move || {
+                    for (when, bytes) in receive {
+                        std::thread::sleep(
+                            (when + delay).saturating_duration_since(Instant::now()),
+                        );
+                        if to.write_all(&bytes).is_err() {
+                            return;
+                        }
+                    }
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    port
 }

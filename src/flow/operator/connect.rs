@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use secrecy::SecretString;
-use serde::Serialize;
 
 use crate::edge::ssh::{
     AgentError, AgentProgram, Agents, Channel, Ending, Exit, NO_AGENT, Remote, RemoteCommand,
@@ -167,6 +166,9 @@ pub struct Opening<'a> {
     pub operator: &'a Operator,
     pub purpose: Purpose,
     pub root: &'a BecomeRoot,
+    /// Sent behind the greeting without waiting for the welcome, which saves a round trip: the first [`Connection::answer`] is
+    /// for it.
+    pub ahead: Option<&'a Request>,
 }
 
 /// A conversation with an agent that has said welcome.
@@ -255,7 +257,7 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let place = "this machine".to_owned();
         let hello = hello(operator, purpose);
-        match greet_with(local(program)?, &hello, &place)? {
+        match greet_with(local(program)?, &hello, None, &place)? {
             Start::Welcome(connection) => {
                 connection.check_version()?;
                 Ok(*connection)
@@ -540,19 +542,22 @@ fn hello(operator: &Operator, purpose: Purpose) -> Hello {
 }
 
 fn greet(channel: Channel, opening: &Opening<'_>, place: &str) -> Result<Start, ConnectError> {
-    greet_with(channel, &hello(opening.operator, opening.purpose), place)
+    let hello = hello(opening.operator, opening.purpose);
+    greet_with(channel, &hello, opening.ahead, place)
 }
 
 fn greet_with(
     channel: Channel,
-    hello: &impl Serialize,
+    hello: &Hello,
+    ahead: Option<&Request>,
     place: &str,
 ) -> Result<Start, ConnectError> {
     let (reader, writer, ending) = channel.into_parts();
     let mut reader = BufReader::with_capacity(64 << 10, Counted::new(reader));
     let mut writer = BufWriter::with_capacity(64 << 10, Counted::new(writer));
     // If it cannot be written, the command has ended, and says why.
-    let written = frame::send(&mut writer, hello);
+    let written = frame::send(&mut writer, hello)
+        .and_then(|()| ahead.map_or(Ok(()), |request| frame::send(&mut writer, request)));
     let error = match frame::receive::<Welcome>(&mut reader) {
         Ok(welcome) => {
             return Ok(Start::Welcome(Box::new(Connection {
