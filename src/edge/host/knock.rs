@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::http::Uri;
 use ureq::config::Config;
+use ureq::http::Uri;
 use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
@@ -21,7 +21,11 @@ impl Resolver for Loopback {
         _: &Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let by_scheme = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let by_scheme = if uri.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
         let port = uri.port_u16().unwrap_or(by_scheme);
         let mut addresses = self.empty();
         addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -80,7 +84,9 @@ mod tests {
             let mut head = [0; 1024];
             let read = stream.read(&mut head).unwrap();
             stream
-                .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .write_all(
+                    b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                )
                 .unwrap();
             String::from_utf8_lossy(&head[..read]).into_owned()
         });
@@ -88,7 +94,10 @@ mod tests {
         assert_eq!(status(&url, LIMIT).unwrap(), 404);
         let head = server.join().unwrap().to_lowercase();
         assert!(head.starts_with("get /up http/1.1\r\n"), "{head}");
-        assert!(head.contains(&format!("host: status.example.com:{port}\r\n")), "{head}");
+        assert!(
+            head.contains(&format!("host: status.example.com:{port}\r\n")),
+            "{head}"
+        );
     }
 
     #[test]

@@ -311,17 +311,19 @@ fn load(
     tell: &dyn Tell,
 ) -> Result<String, HostError> {
     let tag = Target::image_tag(pin);
-    let omitted = asked.omitted(stored);
+    // A tag that stands for something else, or for what cannot be run, would be taken for the new one. What it stood for is not relied on.
+    let omitted = if asked.id_of(&tag).is_some() {
+        asked.engine.remove_image(&tag)?;
+        BTreeSet::new()
+    } else {
+        asked.omitted(stored)
+    };
     tell.say(format!(
         "loading the image {} into Docker, {} of its {} layers are there",
         pin.name,
         omitted.len(),
         stored.layers.len()
     ));
-    // A tag that stands for something else, or for what cannot be run, would be taken for the new one.
-    if asked.id_of(&tag).is_some() {
-        asked.engine.remove_image(&tag)?;
-    }
     let first = load_once(host, &asked.engine, stored, &tag, &omitted);
     let again = match first {
         Ok(id) => return Ok(id),

@@ -57,7 +57,10 @@ pub fn check(host: &Host, target: &Target, tell: &dyn Tell) -> Result<(), HostEr
                 said.trim()
             )));
         }
-        tell.say(format!("preflight check {name} of service {} passed", check.service));
+        tell.say(format!(
+            "preflight check {name} of service {} passed",
+            check.service
+        ));
     }
     Ok(())
 }
@@ -71,8 +74,10 @@ fn clean(engine: &Engine) -> Result<(), HostError> {
 
 fn exists(host: &Host, path: &str) -> Result<bool, HostError> {
     let path = host.paths.at(path);
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
-    else {
+    let (Some(parent), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
         return Ok(true);
     };
     match Folder::open(parent) {
@@ -139,7 +144,9 @@ fn alone(text: &[u8], check: &Check, missing: &BTreeSet<String>) -> Result<Vec<u
             *volume = Value::Mapping(memory);
         }
     }
-    let services: Mapping = [(Value::from(service), Value::Mapping(entry))].into_iter().collect();
+    let services: Mapping = [(Value::from(service), Value::Mapping(entry))]
+        .into_iter()
+        .collect();
     let whole: Mapping = [
         ("name".into(), PROJECT.into()),
         ("services".into(), Value::Mapping(services)),

@@ -87,7 +87,11 @@ fn once(
         };
         if !ended.is_success() {
             let words = command.join(" ");
-            return Ok(Err(format!("`{words}` ended with {}: {}", ended.status, said.trim())));
+            return Ok(Err(format!(
+                "`{words}` ended with {}: {}",
+                ended.status,
+                said.trim()
+            )));
         }
     }
     Ok(Ok(()))

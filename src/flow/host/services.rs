@@ -173,7 +173,10 @@ pub fn exec(
     let container = find(&engine, service)?;
     if !container.is_running() {
         return Err(HostError::refused(
-            format!("service {service} does not run: its container is {}", container.state.status),
+            format!(
+                "service {service} does not run: its container is {}",
+                container.state.status
+            ),
             None,
         ));
     }

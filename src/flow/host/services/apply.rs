@@ -132,7 +132,9 @@ fn why_up_failed(
     }
     let named = names.iter().find(|name| said.contains(**name));
     Ok(HostError::Service {
-        service: named.or(names.first()).map_or_else(String::new, |name| (*name).to_owned()),
+        service: named
+            .or(names.first())
+            .map_or_else(String::new, |name| (*name).to_owned()),
         why: format!("Compose could not start it:\n{}", said.trim()),
         log: String::new(),
     })

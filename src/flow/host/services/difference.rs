@@ -45,14 +45,15 @@ pub(super) fn sources(text: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// What a path on the host is, in the words of the project.
-fn called(path: &str, target: &Target) -> Option<String> {
-    let file = target.files.iter().find(|(_, file)| file.place.path() == path);
-    let secret = || target.secrets.iter().find(|secret| secret.path == path);
-    match file {
-        Some((name, _)) => Some(format!("file {name}")),
-        None => secret().map(|secret| format!("secret {}", secret.name)),
-    }
+/// What stands at a path of the host, in the words of the project: of equal bytes, several files may.
+fn called(path: &str, target: &Target) -> BTreeSet<String> {
+    let files = target.files.iter();
+    let files = files.filter(|(_, file)| file.place.path() == path);
+    let secrets = target.secrets.iter().filter(|secret| secret.path == path);
+    files
+        .map(|(name, _)| format!("file {name}"))
+        .chain(secrets.map(|secret| format!("secret {}", secret.name)))
+        .collect()
 }
 
 /// What the new declaration of a service is compared with.
@@ -122,21 +123,21 @@ impl Comparison<'_> {
             .iter()
             .map(|mount| mount.source.as_str())
             .collect();
-        let wanted = self.sources.get(name.as_str());
-        let new = wanted.into_iter().flatten();
+        // What they were called when they were mounted.
+        let before: BTreeSet<String> = self
+            .before
+            .iter()
+            .flat_map(|before| mounted.iter().flat_map(|path| called(path, before)))
+            .collect();
+        let new = self.sources.get(name.as_str()).into_iter().flatten();
         let new = new.filter(|source| !mounted.contains(source.as_str()));
-        let said = |what: String| {
-            let was_there = self
-                .before
-                .iter()
-                .any(|before| mounted.iter().any(|path| called(path, before).as_ref() == Some(&what)));
-            match was_there {
-                true => format!("{what} changed"),
-                false => format!("{what} is mounted"),
+        let said = |source: &String| {
+            let names = called(source, self.target);
+            match names.intersection(&before).next() {
+                Some(name) => Some(format!("{name} changed")),
+                None => names.first().map(|name| format!("{name} is mounted")),
             }
         };
-        new.filter_map(|source| called(source, self.target))
-            .map(said)
-            .collect()
+        new.filter_map(said).collect()
     }
 }

@@ -215,9 +215,7 @@ fn leftovers(steps: &mut Steps) {
 }
 
 /// Services after those that they depend on, else in the order of their names.
-pub(super) fn in_order(
-    services: &BTreeMap<ServiceName, Service>,
-) -> Vec<(&ServiceName, &Service)> {
+pub(super) fn in_order(services: &BTreeMap<ServiceName, Service>) -> Vec<(&ServiceName, &Service)> {
     let mut done: BTreeSet<&ServiceName> = BTreeSet::new();
     let mut ordered = Vec::new();
     while ordered.len() < services.len() {
