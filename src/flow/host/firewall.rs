@@ -154,6 +154,14 @@ impl Wanted {
     }
 }
 
+/// True for the chains that UFW fills from `user.rules`.
+fn is_of_user_rules(family: Family, chain: &str) -> bool {
+    let rest = chain.strip_prefix(prefix(family));
+    ["-user-", "-before-logging-", "-after-logging-", "-logging-"]
+        .iter()
+        .any(|kind| rest.is_some_and(|rest| rest.starts_with(kind)))
+}
+
 const CLOSED: &str = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [0:0]\n";
 
 /// What a target wants, of both families; nothing if it leaves the firewall alone. `live` is what runs, as printed.
@@ -181,13 +189,12 @@ fn wanted(
         ],
         true,
     )];
-    let after6 = text("forge/live-after6.rules")?;
     if is_yes(setting(&defaults, "IPV6")) {
         all.push(Wanted::of(
             Family::V6,
             &[
                 text("forge/user6.rules")?,
-                after6,
+                text("forge/live-after6.rules")?,
                 &policies(Family::V6, &defaults),
             ],
             true,
@@ -201,7 +208,8 @@ fn wanted(
             .filter(|chain| chain.starts_with("ufw6-"))
             .map(|chain| format!(":{chain} - [0:0]\n"))
             .collect();
-        all.push(Wanted::of(Family::V6, &[CLOSED, &empty, after6], false));
+        // Neither does UFW load its after6.rules then: everything is shut.
+        all.push(Wanted::of(Family::V6, &[CLOSED, &empty], false));
     }
     all.retain(|wanted| live.contains_key(&wanted.family));
     Ok(Some(all))
@@ -323,7 +331,7 @@ fn difference(
             None => change,
         });
     }
-    let guarded = chains_of(printed).contains(DOCKER_USER);
+    let guarded = wanted.filtered && chains_of(printed).contains(DOCKER_USER);
     let jump = match jumps(printed, DOCKER_USER, CHAIN) {
         1 => None,
         _ if !guarded => None,
@@ -389,11 +397,19 @@ impl Firewall {
                 (Family::V4, "/etc/ufw/user.rules"),
                 (Family::V6, "/etc/ufw/user6.rules"),
             ] {
-                let has = live.get(&family).is_some_and(|printed| {
-                    chains_of(printed).contains(&format!("{}-user-input", prefix(family)))
-                });
+                let chains = live.get(&family).map(|printed| chains_of(printed));
+                let user = chains.unwrap_or_default();
+                let has = user.contains(&format!("{}-user-input", prefix(family)));
                 if let (true, Some(rules)) = (has, on_disk(host, path)?) {
-                    iptables::restore(family, &merged(&[&rules, &policies(family, &defaults)]))?;
+                    // The file of a fresh UFW does not name all of the chains that it fills later.
+                    let said = declared(&rules);
+                    let empty: String = user
+                        .iter()
+                        .filter(|chain| is_of_user_rules(family, chain) && !said.contains(*chain))
+                        .map(|chain| format!(":{chain} - [0:0]\n"))
+                        .collect();
+                    let policies = policies(family, &defaults);
+                    iptables::restore(family, &merged(&[&empty, &rules, &policies]))?;
                 }
             }
         } else if is_active(live) {
@@ -474,12 +490,15 @@ impl Resource for Firewall {
             tell.changed(&at_boot());
         }
         let wanted = wanted(host, way.want, &live)?.unwrap_or_default();
-        // All of it is read before any of it is loaded.
+        // All of it is loaded beside the kernel's tables, and read against them, before any of it is loaded into them: some versions of
+        // `--test` pass a jump that leads nowhere.
+        let mut todo = Vec::new();
         for wanted in &wanted {
+            todo.push((wanted, difference(host, wanted, way, &live)?));
             iptables::test(wanted.family, &wanted.text)?;
         }
-        for wanted in &wanted {
-            let (family, mut differs) = (wanted.family, difference(host, wanted, way, &live)?);
+        for (wanted, mut differs) in todo {
+            let family = wanted.family;
             for (chain, direction) in &differs.loopback {
                 iptables::accept_loopback(family, chain, direction)?;
                 tell.changed(&loopback(family));
