@@ -194,7 +194,10 @@ pub fn ufw_is_enabled() -> Result<bool, ProgramError> {
 /// [`ProgramError`].
 pub fn enable_ufw() -> Result<(), ProgramError> {
     for verb in ["enable", "start"] {
-        installed("systemctl", run("systemctl", &[verb, "ufw.service"], START)?)?;
+        installed(
+            "systemctl",
+            run("systemctl", &[verb, "ufw.service"], START)?,
+        )?;
     }
     Ok(())
 }

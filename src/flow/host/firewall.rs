@@ -4,8 +4,14 @@
 //! What is wanted and what runs are compared as the kernel prints them: the wanted rules are loaded into a network namespace of their own
 //! and read back, so that nothing here has to know how iptables spells a rule.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+
+use rules::{
+    CLOSED, Rules, chains_of, declared, is_of_user_rules, is_yes, jumps, listing, merged,
+    of_chains, policies, prefix, setting, start_v6,
+};
 
 use super::resource::{Resource, Way};
 use super::tell::Tell;
@@ -13,7 +19,7 @@ use super::{Host, HostError};
 use crate::edge::host::iptables::{self, Family, Ufw};
 use crate::edge::host::place;
 use crate::pure::generation::managed::Found;
-use crate::pure::generation::{Action, Change, Kind, Place, Target, text_diff};
+use crate::pure::generation::{Action, Change, Kind, Place, Target, blocks, text_diff};
 
 /// The chain behind DOCKER-USER.
 const CHAIN: &str = "forge-docker";
@@ -23,9 +29,6 @@ const DEFAULTS: &str = "/etc/default/ufw";
 /// What lets packets in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Firewall;
-
-/// The rules of chains, by chain; a policy is the rule of its built-in chain.
-type Rules = BTreeMap<String, Vec<String>>;
 
 /// The rules of one family: one text for `iptables-restore`, which takes it at once or not at all.
 struct Wanted {
@@ -41,19 +44,6 @@ fn refused(name: &str, why: impl ToString) -> HostError {
     HostError::thing(Kind::Firewall, name, why)
 }
 
-/// `KEY=value` or `KEY="value"` of a file for shells; the last one counts.
-fn setting(text: &str, key: &str) -> Option<String> {
-    text.lines()
-        .filter_map(|line| line.trim().split_once('='))
-        .filter(|(name, _)| *name == key)
-        .map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
-        .next_back()
-}
-
-fn is_yes(value: Option<String>) -> bool {
-    value.is_some_and(|value| value.eq_ignore_ascii_case("yes"))
-}
-
 fn on_disk(host: &Host, path: &str) -> Result<Option<String>, HostError> {
     Ok(match place::look(&host.paths.at(path))? {
         Found::File { bytes, .. } => Some(String::from_utf8_lossy(&bytes).into_owned()),
@@ -63,77 +53,14 @@ fn on_disk(host: &Host, path: &str) -> Result<Option<String>, HostError> {
 
 /// What a file will be: as the target has it, or as it is.
 fn file_at(host: &Host, target: &Target, path: &str) -> Result<String, HostError> {
-    let declared = target.files.iter().find(|(_, file)| {
-        matches!(&file.place, Place::Managed { path: there } if there == path)
-    });
+    let declared = target
+        .files
+        .iter()
+        .find(|(_, file)| matches!(&file.place, Place::Managed { path: there } if there == path));
     if let Some(bytes) = declared.and_then(|(name, _)| target.file_bytes(name)) {
         return Ok(String::from_utf8_lossy(bytes).into_owned());
     }
     Ok(on_disk(host, path)?.unwrap_or_default())
-}
-
-fn prefix(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ufw",
-        Family::V6 => "ufw6",
-    }
-}
-
-/// What UFW sets by its defaults when it starts: the policies of the built-in chains, and the chains that stand for them.
-fn policies(family: Family, defaults: &str) -> String {
-    let mut text = String::new();
-    let p = prefix(family);
-    for (chain, key) in [
-        ("input", "DEFAULT_INPUT_POLICY"),
-        ("output", "DEFAULT_OUTPUT_POLICY"),
-        ("forward", "DEFAULT_FORWARD_POLICY"),
-    ] {
-        let set = setting(defaults, key).unwrap_or_default();
-        let policy = match set.as_str() {
-            "ACCEPT" | "REJECT" => set.as_str(),
-            _ => "DROP",
-        };
-        let built_in = if policy == "ACCEPT" { "ACCEPT" } else { "DROP" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, ":{} {built_in} [0:0]", chain.to_uppercase());
-        for kind in ["reject", "track", "skip-to-policy"] {
-            let _ = writeln!(text, ":{p}-{kind}-{chain} - [0:0]");
-        }
-        let _ = writeln!(text, "-A {p}-skip-to-policy-{chain} -j {policy}");
-        if policy == "REJECT" {
-            let _ = writeln!(text, "-A {p}-reject-{chain} -j REJECT");
-        }
-        if policy == "ACCEPT" {
-            for protocol in ["tcp", "udp"] {
-                let _ = writeln!(
-                    text,
-                    "-A {p}-track-{chain} -p {protocol} -m conntrack --ctstate NEW -j ACCEPT"
-                );
-            }
-        }
-    }
-    text
-}
-
-/// Several texts for `iptables-restore` as one, so that the kernel takes them together.
-fn merged(texts: &[&str]) -> String {
-    let mut whole = String::from("*filter\n");
-    for line in texts.iter().flat_map(|text| text.lines()) {
-        let line = line.trim();
-        if !matches!(line, "" | "*filter" | "COMMIT") && !line.starts_with('#') {
-            whole.push_str(line);
-            whole.push('\n');
-        }
-    }
-    whole.push_str("COMMIT\n");
-    whole
-}
-
-fn declared(text: &str) -> BTreeSet<String> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix(':')?.split_whitespace().next())
-        .map(ToOwned::to_owned)
-        .collect()
 }
 
 impl Wanted {
@@ -153,16 +80,6 @@ impl Wanted {
         Ok(of_chains(&printed, &self.chains))
     }
 }
-
-/// True for the chains that UFW fills from `user.rules`.
-fn is_of_user_rules(family: Family, chain: &str) -> bool {
-    let rest = chain.strip_prefix(prefix(family));
-    ["-user-", "-before-logging-", "-after-logging-", "-logging-"]
-        .iter()
-        .any(|kind| rest.is_some_and(|rest| rest.starts_with(kind)))
-}
-
-const CLOSED: &str = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [0:0]\n";
 
 /// What a target wants, of both families; nothing if it leaves the firewall alone. `live` is what runs, as printed.
 fn wanted(
@@ -215,47 +132,6 @@ fn wanted(
     Ok(Some(all))
 }
 
-/// The chains that people and programs have made.
-fn chains_of(printed: &str) -> BTreeSet<String> {
-    printed
-        .lines()
-        .filter_map(|line| line.strip_prefix("-N "))
-        .map(|chain| chain.trim().to_owned())
-        .collect()
-}
-
-/// What `iptables -S` prints, of these chains: of a built-in one its policy alone, since others put their jumps there.
-fn of_chains(printed: &str, chains: &BTreeSet<String>) -> Rules {
-    let mut rules = Rules::new();
-    for line in printed.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(verb), Some(chain)) = (words.next(), words.next()) else {
-            continue;
-        };
-        if !chains.contains(chain) {
-            continue;
-        }
-        let of_chain = rules.entry(chain.to_owned()).or_default();
-        let built_in = matches!(chain, "INPUT" | "OUTPUT" | "FORWARD");
-        if verb == "-P" || verb == "-A" && !built_in {
-            of_chain.push(line.trim().to_owned());
-        }
-    }
-    rules
-}
-
-fn listing(rules: &Rules) -> String {
-    rules
-        .iter()
-        .flat_map(|(chain, rules)| std::iter::once(format!("{chain}:\n")).chain(rules.iter().map(|rule| format!("{rule}\n"))))
-        .collect()
-}
-
-fn jumps(printed: &str, from: &str, to: &str) -> usize {
-    let jump = format!("-A {from} -j {to}");
-    printed.lines().filter(|line| line.trim() == jump).count()
-}
-
 /// What runs, of the families that this host can filter.
 fn live() -> Result<BTreeMap<Family, String>, HostError> {
     let mut live = BTreeMap::new();
@@ -288,7 +164,9 @@ fn refuse_nftables(host: &Host, target: &Target) -> Result<(), HostError> {
     if backend.as_deref() == Some("nftables") {
         return Err(HostError::refused(
             "Docker uses its firewall backend nftables, which knows no DOCKER-USER: the ports of containers would be open to everybody",
-            Some("set \"firewall-backend\" to \"iptables\" in /etc/docker/daemon.json and restart Docker"),
+            Some(
+                "set \"firewall-backend\" to \"iptables\" in /etc/docker/daemon.json and restart Docker",
+            ),
         ));
     }
     Ok(())
@@ -297,6 +175,8 @@ fn refuse_nftables(host: &Host, target: &Target) -> Result<(), HostError> {
 /// What is to be done with one family: what runs differs, a jump is missing or there twice, loopback is closed.
 struct Difference {
     rules: Option<Change>,
+    /// Instead of what is wanted alone: UFW runs, and has not filtered IPv6.
+    start: Option<String>,
     jump: Option<Change>,
     loopback: Vec<(&'static str, &'static str)>,
 }
@@ -316,8 +196,8 @@ fn difference(
         let mut untouched = false;
         for before in way.before {
             for was in self::wanted(host, before, live)?.into_iter().flatten() {
-                untouched |= was.family == wanted.family
-                    && was.rules()? == of_chains(printed, &was.chains);
+                untouched |=
+                    was.family == wanted.family && was.rules()? == of_chains(printed, &was.chains);
             }
         }
         let why = if untouched || way.before.is_empty() {
@@ -326,10 +206,31 @@ fn difference(
             "changed by hand since"
         };
         let change = Change::new(Kind::Firewall, program, Action::Change, why);
-        rules = Some(match text_diff::unified(program, listing(&is).as_bytes(), listing(&shall).as_bytes()) {
-            Some(diff) => change.with_diff(diff),
-            None => change,
-        });
+        rules = Some(
+            match text_diff::unified(program, listing(&is).as_bytes(), listing(&shall).as_bytes()) {
+                Some(diff) => change.with_diff(diff),
+                None => change,
+            },
+        );
+    }
+    let mut start = None;
+    let hooked = printed
+        .lines()
+        .any(|line| line.starts_with("-A ufw6-before-input "));
+    if wanted.family == Family::V6 && wanted.filtered && !hooked {
+        let read = |path| Ok::<_, HostError>(on_disk(host, path)?.unwrap_or_default());
+        let mut after = read("/etc/ufw/after6.rules")?.into_bytes();
+        // Our block would empty DOCKER-USER; its chain is in what is wanted.
+        after =
+            blocks::remove(&after, "forge/after6.rules").map_err(|why| refused(program, why))?;
+        start = Some(start_v6(
+            &read("/etc/ufw/before6.rules")?,
+            &String::from_utf8_lossy(&after),
+            &wanted.text,
+            printed,
+        ));
+        let why = "UFW does not filter IPv6 yet";
+        rules = Some(Change::new(Kind::Firewall, program, Action::Start, why));
     }
     let guarded = wanted.filtered && chains_of(printed).contains(DOCKER_USER);
     let jump = match jumps(printed, DOCKER_USER, CHAIN) {
@@ -341,6 +242,7 @@ fn difference(
     let loopback = [("INPUT", "-i"), ("OUTPUT", "-o")];
     Ok(Difference {
         rules,
+        start,
         jump: jump.map(|why| {
             let name = format!("{program} {DOCKER_USER}");
             Change::new(Kind::Firewall, name, Action::Change, why)
@@ -504,7 +406,7 @@ impl Resource for Firewall {
                 tell.changed(&loopback(family));
             }
             if let Some(change) = differs.rules.take() {
-                iptables::restore(family, &wanted.text)?;
+                iptables::restore(family, differs.start.as_ref().unwrap_or(&wanted.text))?;
                 tell.changed(&change);
             }
             if let Some(change) = differs.jump {

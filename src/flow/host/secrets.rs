@@ -105,9 +105,9 @@ fn items(host: &Host, target: &Target, before: &[&Target]) -> Result<Vec<Item>, 
             .iter()
             .flat_map(|target| &target.secrets)
             .find(|was| was.name == secret.name && was.owner == secret.owner);
-        let value = values
-            .get(&secret.name)
-            .ok_or_else(|| HostError::thing(Kind::Secret, secret.name.as_str(), "it has no value"))?;
+        let value = values.get(&secret.name).ok_or_else(|| {
+            HostError::thing(Kind::Secret, secret.name.as_str(), "it has no value")
+        })?;
         items.push(Item {
             name: secret.name.to_string(),
             path: secret.path.clone(),
@@ -184,13 +184,14 @@ impl Item {
         let at = host.paths.at(&self.path);
         let (action, why) = match (place::compare(self.placed(&at))?, &self.was) {
             (Differs::Nothing, _) => return Ok(None),
-            (Differs::Missing, Some(was)) if *was != self.path => (
-                Action::Change,
-                "its value has changed, or who may read it",
-            ),
+            (Differs::Missing, Some(was)) if *was != self.path => {
+                (Action::Change, "its value has changed, or who may read it")
+            }
             (Differs::Missing, Some(_)) => (Action::Add, "it is no longer in memory"),
             (Differs::Missing, None) => (Action::Add, "new"),
-            (Differs::Otherwise, Some(was)) if *was == self.path && self.path.starts_with(sealed_root()) => {
+            (Differs::Otherwise, Some(was))
+                if *was == self.path && self.path.starts_with(sealed_root()) =>
+            {
                 (Action::Change, "changed by hand since")
             }
             (Differs::Otherwise, _) => (Action::Change, "changed"),
@@ -250,11 +251,7 @@ pub fn check_all(host: &Host, target: &Target) -> Result<(), HostError> {
     Ok(())
 }
 
-fn materialise(
-    host: &Host,
-    items: &[Item],
-    written: &dyn Fn(&Item),
-) -> Result<(), HostError> {
+fn materialise(host: &Host, items: &[Item], written: &dyn Fn(&Item)) -> Result<(), HostError> {
     if items.is_empty() {
         return Ok(());
     }

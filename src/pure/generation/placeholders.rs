@@ -52,8 +52,8 @@ fn pieces(template: &[u8]) -> Result<Vec<Piece<'_>>, PlaceholderError> {
         let damaged = PlaceholderError::Damaged { at: start };
         let inner = start + BEGIN.len();
         let length = find(&template[inner..], END.as_bytes()).ok_or(damaged.clone())?;
-        let text = std::str::from_utf8(&template[inner..inner + length])
-            .map_err(|_| damaged.clone())?;
+        let text =
+            std::str::from_utf8(&template[inner..inner + length]).map_err(|_| damaged.clone())?;
         let (name, form) = match text.split_once(':') {
             None => (text, Form::Plain),
             Some((name, "json")) => (name, Form::Json),

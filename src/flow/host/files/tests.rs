@@ -50,12 +50,7 @@ impl World {
         self.apply_with(want, before, Power::default()).unwrap();
     }
 
-    fn apply_with(
-        &self,
-        want: &Target,
-        before: &[&Target],
-        power: Power,
-    ) -> Result<(), HostError> {
+    fn apply_with(&self, want: &Target, before: &[&Target], power: Power) -> Result<(), HostError> {
         let way = Way { want, before };
         Files::new(&fine)
             .with_power(power)
@@ -309,6 +304,12 @@ fn content_is_staged_once_repaired_and_pruned() {
     assert_eq!(inode("0"), before);
     let left = place::files_below(&world.host.paths.files()).unwrap();
     assert_eq!(left, [world.path(&path("0"))]);
-    let outside = target(&[("m/x", Place::Content { path: "/etc/x".to_owned() }, "x")]);
+    let outside = target(&[(
+        "m/x",
+        Place::Content {
+            path: "/etc/x".to_owned(),
+        },
+        "x",
+    )]);
     assert!(stage_content(&world.host, &outside).is_err());
 }
