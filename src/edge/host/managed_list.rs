@@ -13,6 +13,7 @@ use crate::pure::generation::managed::{ManagedList, Original};
 use crate::pure::name::BlobDigest;
 
 const LIST: &str = "list.json";
+const NEW_LIST: &str = "list.json.new";
 const ORIGINALS: &str = "originals";
 const EDITED: &str = "edited";
 
@@ -88,7 +89,7 @@ impl ManagedStore {
         if folder.read_whole(LIST)?.as_ref() == Some(&bytes) {
             return Ok(());
         }
-        let mut temporary = folder.temporary_as("list.json.new", 0o600)?;
+        let mut temporary = folder.temporary_as(NEW_LIST, 0o600)?;
         temporary.write_whole(&bytes)?;
         temporary.sync()?;
         temporary.rename_into(&folder, LIST)?;
@@ -141,7 +142,7 @@ impl ManagedStore {
         Ok(bytes.filter(|bytes| BlobDigest::of(bytes) == digest))
     }
 
-    /// Removes originals that the list does not name; it must be the one that was saved.
+    /// Removes originals that the list does not name, and what a crash has left; the list must be the one that was saved.
     ///
     /// # Errors
     /// [`DiskError`].
@@ -154,6 +155,9 @@ impl ManagedStore {
                 _ => None,
             })
             .collect();
+        if place::is_there(&self.path.join(NEW_LIST))? {
+            self.open()?.remove(OsStr::new(NEW_LIST))?;
+        }
         let path = self.path.join(ORIGINALS);
         let folder = match Folder::open(&path) {
             Ok(folder) => folder.with_power(self.power.clone()),

@@ -4,8 +4,14 @@
 //! What is wanted and what runs are compared as the kernel prints them: the wanted rules are loaded into a network namespace of their own
 //! and read back, so that nothing here has to know how iptables spells a rule.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+
+use rules::{
+    CLOSED, Rules, chains_of, declared, is_of_user_rules, is_yes, jumps, listing, merged,
+    of_chains, policies, prefix, setting, start_v6,
+};
 
 use super::resource::{Resource, Way};
 use super::tell::Tell;
@@ -13,7 +19,7 @@ use super::{Host, HostError};
 use crate::edge::host::iptables::{self, Family, Ufw};
 use crate::edge::host::place;
 use crate::pure::generation::managed::Found;
-use crate::pure::generation::{Action, Change, Kind, Place, Target, text_diff};
+use crate::pure::generation::{Action, Change, Kind, Place, Target, blocks, text_diff};
 
 /// The chain behind DOCKER-USER.
 const CHAIN: &str = "forge-docker";
@@ -23,9 +29,6 @@ const DEFAULTS: &str = "/etc/default/ufw";
 /// What lets packets in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Firewall;
-
-/// The rules of chains, by chain; a policy is the rule of its built-in chain.
-type Rules = BTreeMap<String, Vec<String>>;
 
 /// The rules of one family: one text for `iptables-restore`, which takes it at once or not at all.
 struct Wanted {
@@ -39,19 +42,6 @@ struct Wanted {
 
 fn refused(name: &str, why: impl ToString) -> HostError {
     HostError::thing(Kind::Firewall, name, why)
-}
-
-/// `KEY=value` or `KEY="value"` of a file for shells; the last one counts.
-fn setting(text: &str, key: &str) -> Option<String> {
-    text.lines()
-        .filter_map(|line| line.trim().split_once('='))
-        .filter(|(name, _)| *name == key)
-        .map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
-        .next_back()
-}
-
-fn is_yes(value: Option<String>) -> bool {
-    value.is_some_and(|value| value.eq_ignore_ascii_case("yes"))
 }
 
 fn on_disk(host: &Host, path: &str) -> Result<Option<String>, HostError> {
@@ -73,70 +63,6 @@ fn file_at(host: &Host, target: &Target, path: &str) -> Result<String, HostError
     Ok(on_disk(host, path)?.unwrap_or_default())
 }
 
-fn prefix(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ufw",
-        Family::V6 => "ufw6",
-    }
-}
-
-/// What UFW sets by its defaults when it starts: the policies of the built-in chains, and the chains that stand for them.
-fn policies(family: Family, defaults: &str) -> String {
-    let mut text = String::new();
-    let p = prefix(family);
-    for (chain, key) in [
-        ("input", "DEFAULT_INPUT_POLICY"),
-        ("output", "DEFAULT_OUTPUT_POLICY"),
-        ("forward", "DEFAULT_FORWARD_POLICY"),
-    ] {
-        let set = setting(defaults, key).unwrap_or_default();
-        let policy = match set.as_str() {
-            "ACCEPT" | "REJECT" => set.as_str(),
-            _ => "DROP",
-        };
-        let built_in = if policy == "ACCEPT" { "ACCEPT" } else { "DROP" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, ":{} {built_in} [0:0]", chain.to_uppercase());
-        for kind in ["reject", "track", "skip-to-policy"] {
-            let _ = writeln!(text, ":{p}-{kind}-{chain} - [0:0]");
-        }
-        let _ = writeln!(text, "-A {p}-skip-to-policy-{chain} -j {policy}");
-        if policy == "REJECT" {
-            let _ = writeln!(text, "-A {p}-reject-{chain} -j REJECT");
-        }
-        if policy == "ACCEPT" {
-            for protocol in ["tcp", "udp"] {
-                let _ = writeln!(
-                    text,
-                    "-A {p}-track-{chain} -p {protocol} -m conntrack --ctstate NEW -j ACCEPT"
-                );
-            }
-        }
-    }
-    text
-}
-
-/// Several texts for `iptables-restore` as one, so that the kernel takes them together.
-fn merged(texts: &[&str]) -> String {
-    let mut whole = String::from("*filter\n");
-    for line in texts.iter().flat_map(|text| text.lines()) {
-        let line = line.trim();
-        if !matches!(line, "" | "*filter" | "COMMIT") && !line.starts_with('#') {
-            whole.push_str(line);
-            whole.push('\n');
-        }
-    }
-    whole.push_str("COMMIT\n");
-    whole
-}
-
-fn declared(text: &str) -> BTreeSet<String> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix(':')?.split_whitespace().next())
-        .map(ToOwned::to_owned)
-        .collect()
-}
-
 impl Wanted {
     fn of(family: Family, texts: &[&str], filtered: bool) -> Self {
         let text = merged(texts);
@@ -154,8 +80,6 @@ impl Wanted {
         Ok(of_chains(&printed, &self.chains))
     }
 }
-
-const CLOSED: &str = ":INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT DROP [0:0]\n";
 
 /// What a target wants, of both families; nothing if it leaves the firewall alone. `live` is what runs, as printed.
 fn wanted(
@@ -182,13 +106,12 @@ fn wanted(
         ],
         true,
     )];
-    let after6 = text("forge/live-after6.rules")?;
     if is_yes(setting(&defaults, "IPV6")) {
         all.push(Wanted::of(
             Family::V6,
             &[
                 text("forge/user6.rules")?,
-                after6,
+                text("forge/live-after6.rules")?,
                 &policies(Family::V6, &defaults),
             ],
             true,
@@ -202,54 +125,11 @@ fn wanted(
             .filter(|chain| chain.starts_with("ufw6-"))
             .map(|chain| format!(":{chain} - [0:0]\n"))
             .collect();
-        all.push(Wanted::of(Family::V6, &[CLOSED, &empty, after6], false));
+        // Neither does UFW load its after6.rules then: everything is shut.
+        all.push(Wanted::of(Family::V6, &[CLOSED, &empty], false));
     }
     all.retain(|wanted| live.contains_key(&wanted.family));
     Ok(Some(all))
-}
-
-/// The chains that people and programs have made.
-fn chains_of(printed: &str) -> BTreeSet<String> {
-    printed
-        .lines()
-        .filter_map(|line| line.strip_prefix("-N "))
-        .map(|chain| chain.trim().to_owned())
-        .collect()
-}
-
-/// What `iptables -S` prints, of these chains: of a built-in one its policy alone, since others put their jumps there.
-fn of_chains(printed: &str, chains: &BTreeSet<String>) -> Rules {
-    let mut rules = Rules::new();
-    for line in printed.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(verb), Some(chain)) = (words.next(), words.next()) else {
-            continue;
-        };
-        if !chains.contains(chain) {
-            continue;
-        }
-        let of_chain = rules.entry(chain.to_owned()).or_default();
-        let built_in = matches!(chain, "INPUT" | "OUTPUT" | "FORWARD");
-        if verb == "-P" || verb == "-A" && !built_in {
-            of_chain.push(line.trim().to_owned());
-        }
-    }
-    rules
-}
-
-fn listing(rules: &Rules) -> String {
-    rules
-        .iter()
-        .flat_map(|(chain, rules)| {
-            std::iter::once(format!("{chain}:\n"))
-                .chain(rules.iter().map(|rule| format!("{rule}\n")))
-        })
-        .collect()
-}
-
-fn jumps(printed: &str, from: &str, to: &str) -> usize {
-    let jump = format!("-A {from} -j {to}");
-    printed.lines().filter(|line| line.trim() == jump).count()
 }
 
 /// What runs, of the families that this host can filter.
@@ -295,6 +175,8 @@ fn refuse_nftables(host: &Host, target: &Target) -> Result<(), HostError> {
 /// What is to be done with one family: what runs differs, a jump is missing or there twice, loopback is closed.
 struct Difference {
     rules: Option<Change>,
+    /// Instead of what is wanted alone: UFW runs, and has not filtered IPv6.
+    start: Option<String>,
     jump: Option<Change>,
     loopback: Vec<(&'static str, &'static str)>,
 }
@@ -331,7 +213,26 @@ fn difference(
             },
         );
     }
-    let guarded = chains_of(printed).contains(DOCKER_USER);
+    let mut start = None;
+    let hooked = printed
+        .lines()
+        .any(|line| line.starts_with("-A ufw6-before-input "));
+    if wanted.family == Family::V6 && wanted.filtered && !hooked {
+        let read = |path| Ok::<_, HostError>(on_disk(host, path)?.unwrap_or_default());
+        let mut after = read("/etc/ufw/after6.rules")?.into_bytes();
+        // Our block would empty DOCKER-USER; its chain is in what is wanted.
+        after =
+            blocks::remove(&after, "forge/after6.rules").map_err(|why| refused(program, why))?;
+        start = Some(start_v6(
+            &read("/etc/ufw/before6.rules")?,
+            &String::from_utf8_lossy(&after),
+            &wanted.text,
+            printed,
+        ));
+        let why = "UFW does not filter IPv6 yet";
+        rules = Some(Change::new(Kind::Firewall, program, Action::Start, why));
+    }
+    let guarded = wanted.filtered && chains_of(printed).contains(DOCKER_USER);
     let jump = match jumps(printed, DOCKER_USER, CHAIN) {
         1 => None,
         _ if !guarded => None,
@@ -341,6 +242,7 @@ fn difference(
     let loopback = [("INPUT", "-i"), ("OUTPUT", "-o")];
     Ok(Difference {
         rules,
+        start,
         jump: jump.map(|why| {
             let name = format!("{program} {DOCKER_USER}");
             Change::new(Kind::Firewall, name, Action::Change, why)
@@ -397,11 +299,19 @@ impl Firewall {
                 (Family::V4, "/etc/ufw/user.rules"),
                 (Family::V6, "/etc/ufw/user6.rules"),
             ] {
-                let has = live.get(&family).is_some_and(|printed| {
-                    chains_of(printed).contains(&format!("{}-user-input", prefix(family)))
-                });
+                let chains = live.get(&family).map(|printed| chains_of(printed));
+                let user = chains.unwrap_or_default();
+                let has = user.contains(&format!("{}-user-input", prefix(family)));
                 if let (true, Some(rules)) = (has, on_disk(host, path)?) {
-                    iptables::restore(family, &merged(&[&rules, &policies(family, &defaults)]))?;
+                    // The file of a fresh UFW does not name all of the chains that it fills later.
+                    let said = declared(&rules);
+                    let empty: String = user
+                        .iter()
+                        .filter(|chain| is_of_user_rules(family, chain) && !said.contains(*chain))
+                        .map(|chain| format!(":{chain} - [0:0]\n"))
+                        .collect();
+                    let policies = policies(family, &defaults);
+                    iptables::restore(family, &merged(&[&empty, &rules, &policies]))?;
                 }
             }
         } else if is_active(live) {
@@ -482,18 +392,21 @@ impl Resource for Firewall {
             tell.changed(&at_boot());
         }
         let wanted = wanted(host, way.want, &live)?.unwrap_or_default();
-        // All of it is read before any of it is loaded.
+        // All of it is loaded beside the kernel's tables, and read against them, before any of it is loaded into them: some versions of
+        // `--test` pass a jump that leads nowhere.
+        let mut todo = Vec::new();
         for wanted in &wanted {
+            todo.push((wanted, difference(host, wanted, way, &live)?));
             iptables::test(wanted.family, &wanted.text)?;
         }
-        for wanted in &wanted {
-            let (family, mut differs) = (wanted.family, difference(host, wanted, way, &live)?);
+        for (wanted, mut differs) in todo {
+            let family = wanted.family;
             for (chain, direction) in &differs.loopback {
                 iptables::accept_loopback(family, chain, direction)?;
                 tell.changed(&loopback(family));
             }
             if let Some(change) = differs.rules.take() {
-                iptables::restore(family, &wanted.text)?;
+                iptables::restore(family, differs.start.as_ref().unwrap_or(&wanted.text))?;
                 tell.changed(&change);
             }
             if let Some(change) = differs.jump {

@@ -334,9 +334,9 @@ impl Placing<'_> {
         }
         if list != before {
             store.save(&list)?;
-            store.sweep(&list)?;
         }
-        Ok(())
+        // Also what a kill has left behind.
+        Ok(store.sweep(&list)?)
     }
 
     fn deed(&self, host: &Host, path: &str, deed: &Deed) -> Result<(), HostError> {
