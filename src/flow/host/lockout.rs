@@ -46,8 +46,7 @@ pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<St
     let access = Access {
         home_keys,
         declared_keys: sshd::keys(&declared),
-        sudo_elsewhere: ADMINS.iter().any(|group| stays(group))
-            || sshd::sudoers_name(&host.paths, user, &is_ours),
+        sudo_elsewhere: ADMINS.iter().any(stays) || sshd::sudoers_name(&host.paths, user, &is_ours),
         made_by_forge: ours.is_some_and(|kept| kept.made),
     };
     Ok(lockout::refusals(way.want, way.before, deployer, &access))
