@@ -20,6 +20,8 @@ pub mod paths;
 pub mod place;
 pub mod remembered;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod sshd;
 pub mod state;
 pub mod sysctl;

@@ -46,9 +46,42 @@ pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<St
     let access = Access {
         home_keys,
         declared_keys: sshd::keys(&declared),
-        sudo_elsewhere: ADMINS.iter().any(|group| stays(group))
-            || sshd::sudoers_name(&host.paths, user, &is_ours),
+        sudo_elsewhere: ADMINS.iter().any(stays) || sshd::sudoers_name(&host.paths, user, &is_ours),
         made_by_forge: ours.is_some_and(|kept| kept.made),
     };
     Ok(lockout::refusals(way.want, way.before, deployer, &access))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::edge::host::scratch::Scratch;
+    use crate::pure::generation::Target;
+
+    #[test]
+    fn an_account_that_forge_made_is_known_from_the_record() {
+        let scratch = Scratch::new();
+        scratch.put("/etc/passwd", "anna:x:1000:1000::/home/anna:/bin/bash\n");
+        scratch.put("/etc/group", "sudo:x:27:\nanna:x:1000:\n");
+        let host = Host {
+            paths: scratch.paths(),
+            store: scratch.store(),
+        };
+        let want = Target::nothing();
+        let way = Way {
+            want: &want,
+            before: &[],
+        };
+        let anna = Deployer {
+            user: "anna".to_owned(),
+            ..Deployer::default()
+        };
+        assert!(refusals(&host, way, &anna).unwrap().is_empty());
+        scratch.put(
+            "/var/lib/forge/managed/users.json",
+            "{\"anna\": {\"made\": true}}",
+        );
+        assert_eq!(refusals(&host, way, &anna).unwrap().len(), 1);
+    }
 }

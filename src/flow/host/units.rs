@@ -8,6 +8,7 @@ use super::{Host, HostError};
 use crate::edge::host::{remembered, systemd};
 use crate::pure::generation::things::units::{self, Started, State, Step};
 use crate::pure::generation::{Change, Kind};
+use crate::pure::name::BlobDigest;
 
 /// Stops and disables what is no longer wanted: before its file goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,8 +98,13 @@ impl Resource for Units {
             started.remove(unit);
             remembered::write(&host.paths, RECORD, &started)?;
         }
-        systemd::enable(&names(|step| step.enable))?;
         let restarted = names(|step| step.restart);
+        if !restarted.is_empty() {
+            // Killed from here on, it is not known with which text they run.
+            started.extend(restarted.iter().map(|unit| ((*unit).to_owned(), None)));
+            kept::write(&host.paths, RECORD, &started)?;
+        }
+        systemd::enable(&names(|step| step.enable))?;
         let ended = match restarted.as_slice() {
             [] => Ok(()),
             // All at once, in the order that they ask for.
@@ -109,19 +115,21 @@ impl Resource for Units {
             Err(_) => failed(&restarted)?,
         };
         for unit in &restarted {
-            // Why one was not started if systemd calls none failed, nobody knows: then all are started again the next time.
-            let well = ended.is_ok() || !(failed.is_empty() || failed.contains(*unit));
-            match units::text_of(way.want, unit).filter(|_| well) {
-                Some(text) => started.insert((*unit).to_owned(), text),
-                None => started.remove(*unit),
-            };
+            // If systemd calls none of them failed, nobody knows which was not started.
+            if ended.is_ok() || !(failed.is_empty() || failed.contains(*unit)) {
+                let text = units::text_of(way.want, unit);
+                // Without a text of ours there is none that could change.
+                let text = text.unwrap_or_else(|| BlobDigest::of(b""));
+                started.insert((*unit).to_owned(), Some(text));
+            }
         }
         if !restarted.is_empty() {
             remembered::write(&host.paths, RECORD, &started)?;
         }
         for step in &steps {
             let name = &step.change.name;
-            if ended.is_ok() || !step.restart || started.contains_key(name) {
+            let runs = started.get(name).is_some_and(Option::is_some);
+            if ended.is_ok() || !step.restart || runs {
                 tell.changed(&step.change);
             }
         }

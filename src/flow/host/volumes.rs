@@ -74,53 +74,43 @@ impl Resource for Volumes {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
     use super::*;
-    use crate::edge::host::paths::Paths;
-    use crate::edge::store::DiskStore;
+    use crate::edge::host::scratch::Scratch;
     use crate::flow::host::tell::Silent;
-    use crate::pure::generation::{Mode, Owner, Target, Volume};
+    use crate::pure::generation::{Mode, Target, Volume};
+
+    const DATA: &str = "/var/lib/forge/volumes/data";
+    const INSIDE: &str = "/var/lib/forge/volumes/data/file";
 
     #[test]
     fn the_top_folder_is_kept_and_what_is_in_it_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let paths = Paths::below(root.path());
-        let me = std::fs::metadata(root.path()).unwrap();
+        let scratch = Scratch::new();
         let host = Host {
-            store: DiskStore::create(&paths.store()).unwrap(),
-            paths,
+            paths: scratch.paths(),
+            store: scratch.store(),
         };
         let mut want = Target::nothing();
-        want.volumes.insert(
-            "data".parse().unwrap(),
-            Volume {
-                owner: Owner {
-                    uid: me.uid(),
-                    gid: me.gid(),
-                },
-                mode: Mode(0o2750),
-            },
-        );
+        let volume = Volume {
+            owner: scratch.me(),
+            mode: Mode(0o2750),
+        };
+        want.volumes.insert("data".parse().unwrap(), volume);
         let way = Way {
             want: &want,
             before: &[],
         };
-        let path = host.paths.volumes().join("data");
-        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
         assert_eq!(Volumes.plan(&host, way).unwrap().len(), 1);
         Volumes.apply(&host, way, &Silent).unwrap();
-        assert_eq!(mode(&path), 0o2750);
+        assert_eq!(scratch.mode(DATA), Mode(0o2750));
         assert_eq!(Volumes.plan(&host, way).unwrap(), []);
 
-        let inside = path.join("file");
-        std::fs::write(&inside, "data").unwrap();
-        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(0o604)).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        scratch.put(INSIDE, "data");
+        scratch.set_mode(INSIDE, 0o604);
+        scratch.set_mode(DATA, 0o777);
         assert_eq!(Volumes.plan(&host, way).unwrap().len(), 1);
         Volumes.apply(&host, way, &Silent).unwrap();
-        assert_eq!(mode(&path), 0o2750);
-        assert_eq!(mode(&inside), 0o604);
+        assert_eq!(scratch.mode(DATA), Mode(0o2750));
+        assert_eq!(scratch.mode(INSIDE), Mode(0o604));
 
         let nothing = Target::nothing();
         let back = Way {
@@ -129,9 +119,31 @@ mod tests {
         };
         assert_eq!(Volumes.plan(&host, back).unwrap(), []);
         Volumes.apply(&host, back, &Silent).unwrap();
-        assert_eq!(std::fs::read_to_string(&inside).unwrap(), "data");
+        assert_eq!(scratch.text(INSIDE).unwrap(), "data");
         let notes = notes(&host, back).unwrap();
         assert_eq!(notes.len(), 1);
-        assert!(notes[0].contains(&path.display().to_string()), "{notes:?}");
+        let path = scratch.paths().at(DATA).display().to_string();
+        assert!(notes.iter().all(|note| note.contains(&path)), "{notes:?}");
+    }
+
+    #[test]
+    fn a_file_is_no_volume() {
+        let scratch = Scratch::new();
+        scratch.put(DATA, "");
+        let host = Host {
+            paths: scratch.paths(),
+            store: scratch.store(),
+        };
+        let mut want = Target::nothing();
+        let volume = Volume {
+            owner: scratch.me(),
+            mode: Mode(0o750),
+        };
+        want.volumes.insert("data".parse().unwrap(), volume);
+        let way = Way {
+            want: &want,
+            before: &[],
+        };
+        assert!(Volumes.plan(&host, way).is_err());
     }
 }

@@ -88,8 +88,9 @@ impl State {
     }
 }
 
-/// The digest of the text with which a unit was started last, by unit: kept durably.
-pub type Started = BTreeMap<String, BlobDigest>;
+/// The digest of the text with which a unit was started last, by unit: kept durably. None while it is being started, so that of a
+/// start that did not end nobody believes that it did.
+pub type Started = BTreeMap<String, Option<BlobDigest>>;
 
 /// What is done to a unit, beside what a person is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +140,12 @@ pub fn plan(
         let (action, why, restart) = match last {
             None => (Action::Add, "new".to_owned(), true),
             Some(_) if !state.is_there() => (Action::Add, "its file is missing".to_owned(), true),
-            Some(last) if text(name).is_some_and(|text| text != *last) => {
+            Some(None) => (
+                Action::Restart,
+                "its last start did not end well".to_owned(),
+                true,
+            ),
+            Some(Some(last)) if text(name).is_some_and(|text| text != *last) => {
                 (Action::Restart, "text changed".to_owned(), true)
             }
             Some(_) if state.has_failed() => (
@@ -204,7 +210,10 @@ mod tests {
     fn one(started: Option<&str>, have: &str) -> Option<(Action, String, bool, bool)> {
         let want = BTreeMap::from([("a.service".to_owned(), Unit { enable: true })]);
         let started: Started = started
-            .map(|text| ("a.service".to_owned(), BlobDigest::of(text)))
+            .map(|text| {
+                let digest = (text != "…").then(|| BlobDigest::of(text));
+                ("a.service".to_owned(), digest)
+            })
             .into_iter()
             .collect();
         let have = BTreeMap::from([("a.service".to_owned(), state(have))]);
@@ -239,6 +248,11 @@ mod tests {
         assert_eq!(
             one(Some("old"), RUNS),
             some(Action::Restart, "text changed", false, true)
+        );
+        let why = "its last start did not end well";
+        assert_eq!(
+            one(Some("…"), RUNS),
+            some(Action::Restart, why, false, true)
         );
     }
 
@@ -284,7 +298,7 @@ mod tests {
         let have = BTreeMap::from([("a.service".to_owned(), state(RUNS))]);
         let text = |_: &str| Some(BlobDigest::of("new"));
         assert!(plan(&want, &text, &have, &Started::new()).is_empty());
-        let started = Started::from([("a.service".to_owned(), BlobDigest::of("new"))]);
+        let started = Started::from([("a.service".to_owned(), Some(BlobDigest::of("new")))]);
         let steps = plan(&want, &text, &have, &started);
         assert_eq!(steps[0].change.action, Action::Stop);
         assert!(steps[0].disable);
@@ -296,7 +310,7 @@ mod tests {
         for name in ["a.service", "b.timer", "c.service"] {
             before.units.insert(name.to_owned(), Unit { enable: true });
         }
-        let started = Started::from([("d.service".to_owned(), BlobDigest::of("x"))]);
+        let started = Started::from([("d.service".to_owned(), None)]);
         let want = BTreeMap::from([("c.service".to_owned(), Unit { enable: true })]);
         let gone = gone(&want, [&before], &started);
         assert_eq!(
