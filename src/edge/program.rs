@@ -1,7 +1,8 @@
 //! Runs another program: arguments as a list, a time limit, and the end of what it says in the error.
 
-use std::io::{self, Read, Seek, SeekFrom};
-use std::process::{Command, ExitStatus, Stdio};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Why a program did not do what it was run for.
@@ -46,73 +47,264 @@ pub fn run(
     arguments: &[impl AsRef<str>],
     limit: Duration,
 ) -> Result<Option<String>, ProgramError> {
-    let words = std::iter::once(program).chain(arguments.iter().map(AsRef::as_ref));
-    // No word can hold a NUL here that the system would not refuse too.
-    let command = shlex::try_join(words).unwrap_or_else(|_| program.to_owned());
-    let failed = |source| ProgramError::Run {
-        command: command.clone(),
-        source,
-    };
-    // Files, and no pipes: nothing has to be read while it runs.
-    let mut stdout = tempfile::tempfile().map_err(failed)?;
-    let mut stderr = tempfile::tempfile().map_err(failed)?;
-    let spawned = Command::new(program)
-        .args(arguments.iter().map(AsRef::as_ref))
-        .stdin(Stdio::null())
-        .stdout(stdout.try_clone().map_err(failed)?)
-        .stderr(stderr.try_clone().map_err(failed)?)
-        // So that what it prints does not depend on the person.
-        .env("LC_ALL", "C.UTF-8")
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let started = Instant::now();
-    let mut step = STEP;
-    let status: Option<ExitStatus> = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break Some(status);
-        }
-        if started.elapsed() > limit {
-            // It may have ended in between: both are as good.
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        std::thread::sleep(step);
-        step = (step * 2).min(LONGEST_STEP);
-    };
-    if let Some(status) = status
-        && status.success()
-    {
-        stdout.rewind().map_err(failed)?;
-        let mut bytes = Vec::new();
-        stdout
-            .take(LONGEST)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-    }
-    let length = stderr.seek(SeekFrom::End(0)).map_err(failed)?;
-    let from = length.saturating_sub(TAIL);
-    stderr.seek(SeekFrom::Start(from)).map_err(failed)?;
-    let mut bytes = Vec::new();
-    stderr.take(TAIL).read_to_end(&mut bytes).map_err(failed)?;
-    let stderr = String::from_utf8_lossy(&bytes).into_owned();
-    Err(match status {
-        Some(status) => ProgramError::Failed {
-            command,
+    Call::new(program, arguments, limit).run()
+}
+
+/// A program that is to be run.
+#[derive(Clone, Debug)]
+pub struct Call {
+    program: String,
+    arguments: Vec<String>,
+    /// All that it is given, instead of what this process has.
+    environment: Option<Vec<(String, String)>>,
+    limit: Duration,
+}
+
+/// How a program ended whose failure is an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// None if a signal ended it.
+    pub code: Option<i32>,
+    /// As a person reads it.
+    pub status: String,
+}
+
+impl Ended {
+    fn of(status: ExitStatus) -> Self {
+        Self {
+            code: status.code(),
             status: status.to_string(),
-            stderr,
-        },
-        None => ProgramError::TooLong {
-            command,
+        }
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+/// What writes the input of a program; it is over when this returns.
+type Feed<'a> = Box<dyn FnOnce(&mut dyn Write) + Send + 'a>;
+
+impl Call {
+    pub fn new(program: &str, arguments: &[impl AsRef<str>], limit: Duration) -> Self {
+        Self {
+            program: program.to_owned(),
+            arguments: arguments
+                .iter()
+                .map(|argument| argument.as_ref().to_owned())
+                .collect(),
+            environment: None,
             limit,
+        }
+    }
+
+    /// Gives it this environment and no other.
+    #[must_use]
+    pub fn only_with(mut self, environment: &[(String, String)]) -> Self {
+        self.environment = Some(environment.to_vec());
+        self
+    }
+
+    /// As [`run`].
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub fn run(&self) -> Result<Option<String>, ProgramError> {
+        self.printed(None)
+    }
+
+    /// As [`Self::run`]; `feed` writes what the program reads. A program that ends early lets it meet a broken pipe.
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub fn feed<'a>(
+        &self,
+        feed: impl FnOnce(&mut dyn Write) + Send + 'a,
+    ) -> Result<Option<String>, ProgramError> {
+        self.printed(Some(Box::new(feed)))
+    }
+
+    /// Runs it, and gives how it ended and the end of what it printed and said, in the order in which it did.
+    ///
+    /// # Errors
+    /// [`ProgramError::Run`], [`ProgramError::TooLong`].
+    pub fn judge<'a>(
+        &self,
+        feed: impl FnOnce(&mut dyn Write) + Send + 'a,
+    ) -> Result<Option<(Ended, String)>, ProgramError> {
+        // One open file, so one offset: neither overwrites the other.
+        let said = tempfile::tempfile().map_err(|error| self.failed(error))?;
+        let (out, err) = (self.clone_of(&said)?, self.clone_of(&said)?);
+        let Some(child) = self.spawn(true, out.into(), err.into())? else {
+            return Ok(None);
+        };
+        let ended = self.wait(child, Some(Box::new(feed)))?;
+        let text = self.tail(said)?;
+        match ended {
+            Some(status) => Ok(Some((Ended::of(status), text))),
+            None => Err(self.too_long(text)),
+        }
+    }
+
+    /// Runs it with the streams of another: what it prints is handed on as it comes. `stdin` must end, or the program read it whole.
+    /// A stream that is not taken any more ends the program.
+    ///
+    /// # Errors
+    /// [`ProgramError::Run`], [`ProgramError::TooLong`].
+    pub fn stream(
+        &self,
+        stdin: Option<&mut (dyn Read + Send)>,
+        stdout: &mut (dyn Write + Send),
+        stderr: &mut (dyn Write + Send),
+    ) -> Result<Option<Ended>, ProgramError> {
+        let spawned = self.spawn(stdin.is_some(), Stdio::piped(), Stdio::piped())?;
+        let Some(mut child) = spawned else {
+            return Ok(None);
+        };
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let feed = stdin.map(|from| {
+            let feed: Feed<'_> = Box::new(move |to| {
+                // Whoever stops reading has read enough.
+                let _ = io::copy(from, to);
+            });
+            feed
+        });
+        let ended = std::thread::scope(|scope| {
+            // The pipe is closed when its reader ends, which ends a program that still writes.
+            scope.spawn(move || out.map(|mut out| io::copy(&mut out, &mut { stdout })));
+            scope.spawn(move || err.map(|mut err| io::copy(&mut err, &mut { stderr })));
+            self.wait(child, feed)
+        })?;
+        ended
+            .map(|status| Some(Ended::of(status)))
+            .ok_or_else(|| self.too_long(String::new()))
+    }
+
+    fn failed(&self, source: io::Error) -> ProgramError {
+        ProgramError::Run {
+            command: self.command(),
+            source,
+        }
+    }
+
+    fn too_long(&self, stderr: String) -> ProgramError {
+        ProgramError::TooLong {
+            command: self.command(),
+            limit: self.limit,
             stderr,
-        },
-    })
+        }
+    }
+
+    /// As it could be pasted.
+    fn command(&self) -> String {
+        let words =
+            std::iter::once(self.program.as_str()).chain(self.arguments.iter().map(String::as_str));
+        // No word can hold a NUL here that the system would not refuse too.
+        shlex::try_join(words).unwrap_or_else(|_| self.program.clone())
+    }
+
+    fn clone_of(&self, file: &File) -> Result<File, ProgramError> {
+        file.try_clone().map_err(|error| self.failed(error))
+    }
+
+    fn spawn(
+        &self,
+        is_fed: bool,
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Result<Option<Child>, ProgramError> {
+        let mut command = Command::new(&self.program);
+        if let Some(environment) = &self.environment {
+            command.env_clear().envs(environment.iter().cloned());
+        }
+        let spawned = command
+            .args(&self.arguments)
+            .stdin(if is_fed {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(stdout)
+            .stderr(stderr)
+            // So that what it prints does not depend on the person.
+            .env("LC_ALL", "C.UTF-8")
+            .spawn();
+        match spawned {
+            Ok(child) => Ok(Some(child)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Waits for its end; none if it had to be killed.
+    fn wait(
+        &self,
+        mut child: Child,
+        feed: Option<Feed<'_>>,
+    ) -> Result<Option<ExitStatus>, ProgramError> {
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            if let (Some(mut stdin), Some(feed)) = (stdin, feed) {
+                scope.spawn(move || feed(&mut stdin));
+            }
+            let started = Instant::now();
+            let mut step = STEP;
+            loop {
+                if let Some(status) = child.try_wait().map_err(|error| self.failed(error))? {
+                    return Ok(Some(status));
+                }
+                if started.elapsed() > self.limit {
+                    // It may have ended in between: both are as good.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Ok(None);
+                }
+                std::thread::sleep(step);
+                step = (step * 2).min(LONGEST_STEP);
+            }
+        })
+    }
+
+    fn printed(&self, feed: Option<Feed<'_>>) -> Result<Option<String>, ProgramError> {
+        // Files, and no pipes: nothing has to be read while it runs.
+        let mut stdout = tempfile::tempfile().map_err(|error| self.failed(error))?;
+        let stderr = tempfile::tempfile().map_err(|error| self.failed(error))?;
+        let (out, err) = (self.clone_of(&stdout)?, self.clone_of(&stderr)?);
+        let Some(child) = self.spawn(feed.is_some(), out.into(), err.into())? else {
+            return Ok(None);
+        };
+        let status = self.wait(child, feed)?;
+        if let Some(status) = status
+            && status.success()
+        {
+            let mut bytes = Vec::new();
+            stdout
+                .rewind()
+                .and_then(|()| stdout.take(LONGEST).read_to_end(&mut bytes))
+                .map_err(|error| self.failed(error))?;
+            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        let stderr = self.tail(stderr)?;
+        Err(match status {
+            Some(status) => ProgramError::Failed {
+                command: self.command(),
+                status: status.to_string(),
+                stderr,
+            },
+            None => self.too_long(stderr),
+        })
+    }
+
+    fn tail(&self, mut file: File) -> Result<String, ProgramError> {
+        let mut read = || {
+            let length = file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+            let mut bytes = Vec::new();
+            (&mut file).take(TAIL).read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        read().map_err(|error| self.failed(error))
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +326,45 @@ mod tests {
         let said = error.to_string();
         assert!(said.contains("exit status: 3:\n  why"), "{said}");
         assert!(said.contains("sh -c 'echo out;"), "{said}");
+    }
+
+    #[test]
+    fn is_fed_streamed_and_judged() {
+        let cat = Call::new("cat", &[] as &[&str], SECOND);
+        let fed = cat.feed(|to| to.write_all(b"a\nb").unwrap()).unwrap();
+        assert_eq!(fed.unwrap(), "a\nb");
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let both = Call::new("sh", &["-c", "cat; echo why >&2; exit 4"], SECOND);
+        let mut stdin: &[u8] = b"in";
+        let ended = both
+            .stream(Some(&mut stdin), &mut out, &mut err)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (out.as_slice(), err.as_slice()),
+            (&b"in"[..], &b"why\n"[..])
+        );
+        assert_eq!(ended.code, Some(4));
+        let (ended, said) = both
+            .judge(|to| to.write_all(b"x\n").unwrap())
+            .unwrap()
+            .unwrap();
+        assert_eq!((ended.code, said.as_str()), (Some(4), "x\nwhy\n"));
+        // One that reads nothing breaks the pipe and nothing else.
+        let deaf = Call::new("true", &[] as &[&str], SECOND);
+        let fed = deaf.feed(|to| while to.write_all(&[0; 4096]).is_ok() {});
+        assert_eq!(fed.unwrap().unwrap(), "");
+    }
+
+    #[test]
+    fn has_the_given_environment_alone() {
+        let call = Call::new("env", &[] as &[&str], SECOND);
+        let path = std::env::var("PATH").unwrap();
+        let env = [("PATH".to_owned(), path), ("A".to_owned(), "1".to_owned())];
+        let said = call.only_with(&env).run().unwrap().unwrap();
+        let mut names: Vec<&str> = said.lines().filter_map(|l| l.split('=').next()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["A", "LC_ALL", "PATH"]);
     }
 
     #[test]

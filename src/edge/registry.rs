@@ -15,7 +15,7 @@ mod pull;
 mod push;
 mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub use push::Pushed;
 
 use crate::edge::http::Http;
 use crate::pure::config::sources::RegistrySource;
+use crate::pure::oci::reference::{DOCKER, DOCKER_LOGIN};
+use crate::pure::protocol::Secretive;
 use tokens::Tokens;
 
 /// The largest manifest that registries must take (distribution specification, "Pushing Manifests").
@@ -64,5 +66,34 @@ impl Registry {
             credentials,
             tokens: Arc::default(),
         }
+    }
+
+    /// A client that knows the world only by what it was sent: registry → mirrors, the registries that speak HTTP without TLS, and
+    /// registry → (user, password).
+    pub fn told(
+        http: Http,
+        mirrors: &BTreeMap<String, Vec<String>>,
+        plain_http: &BTreeSet<String>,
+        logins: &BTreeMap<String, (String, Secretive)>,
+    ) -> Self {
+        let hosts: BTreeSet<&String> = mirrors.keys().chain(plain_http).collect();
+        let source = |host: &String| RegistrySource {
+            mirrors: mirrors.get(host).cloned().unwrap_or_default(),
+            plain_http: plain_http.contains(host),
+        };
+        let sources = hosts.into_iter().map(|host| (host.clone(), source(host)));
+        let login = |(host, (user, password)): (&String, &(String, Secretive))| {
+            let credential = Credential::Password {
+                user: user.clone(),
+                password: password.0.clone().into(),
+            };
+            let login = match host.as_str() {
+                DOCKER => DOCKER_LOGIN,
+                other => other,
+            };
+            (login.to_owned(), credential)
+        };
+        let credentials = FixedCredentials(logins.iter().map(login).collect());
+        Self::new(http, sources.collect(), Arc::new(credentials))
     }
 }

@@ -3,3 +3,4 @@
 pub mod host;
 pub mod operator;
 pub mod progress;
+pub mod pull;

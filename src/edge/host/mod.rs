@@ -3,9 +3,17 @@
 //! Every file states the least version that it needs, gives arguments as lists, sets a time limit, and puts the end of what the program
 //! said into the error ([`super::program`]).
 
+pub mod compose;
+pub mod engine;
 pub mod events;
+pub mod iptables;
+pub mod kept;
 pub mod lease;
 pub mod machine_facts;
+pub mod managed_list;
 pub mod own_units;
 pub mod paths;
+pub mod place;
+pub mod secrets;
 pub mod state;
+pub mod wait;

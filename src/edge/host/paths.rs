@@ -75,10 +75,13 @@ impl Paths {
         self.at("/var/lib/forge/volumes")
     }
 
-    pub fn agent(&self, digest: BlobDigest) -> PathBuf {
+    /// Each agent in a folder that its digest names.
+    pub fn agents(&self) -> PathBuf {
         self.at("/var/lib/forge/bin")
-            .join(digest.hex())
-            .join("forge")
+    }
+
+    pub fn agent(&self, digest: BlobDigest) -> PathBuf {
+        self.agents().join(digest.hex()).join("forge")
     }
 
     /// Decrypted secrets: tmpfs.

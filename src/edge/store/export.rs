@@ -3,7 +3,7 @@
 //!
 //! The content depends on what is exported and on nothing else; the bytes of a `.tar` too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -116,8 +116,26 @@ pub fn stream_image(
     form: Form,
     to: &mut dyn io::Write,
 ) -> Result<Exported, ExportError> {
+    stream_image_without(store, image, name, form, &BTreeSet::new(), to)
+}
+
+/// As [`stream_image`], without the bytes of these blobs: layers that the reader has already. What refers to them stays as it is.
+///
+/// # Errors
+/// As [`stream_image`].
+pub fn stream_image_without(
+    store: &dyn Store,
+    image: &Link,
+    name: &str,
+    form: Form,
+    omitted: &BTreeSet<BlobDigest>,
+    to: &mut dyn io::Write,
+) -> Result<Exported, ExportError> {
     let _guard = store.begin(Trust::Size)?;
-    let content = Content::of_image(store, image, name, form)?;
+    let mut content = Content::of_image(store, image, name, form)?;
+    content
+        .blobs
+        .retain(|(digest, _)| !omitted.contains(digest));
     pack(&content, io::BufWriter::with_capacity(256 * 1024, to))
         .map_err(|error| error.at(Path::new("the stream")))?;
     Ok(content.exported())

@@ -1,6 +1,7 @@
 //! Why something on a host could not be done: which step, of what, and why.
 
 use crate::edge::disk::DiskError;
+use crate::edge::host::engine::EngineError;
 use crate::edge::host::lease::LeaseError;
 use crate::edge::host::own_units::UnitsError;
 use crate::edge::host::state::StateError;
@@ -17,6 +18,8 @@ pub enum HostError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

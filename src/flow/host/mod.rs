@@ -4,9 +4,17 @@ pub mod activate;
 pub mod confirm;
 pub mod converge;
 mod error;
+pub mod fetch;
+pub mod files;
+pub mod firewall;
 pub mod generations;
+pub mod images;
+pub mod networks;
+pub mod receive;
 pub mod recover;
 pub mod resource;
+pub mod secrets;
+pub mod serve;
 pub mod stage;
 pub mod tell;
 #[cfg(test)]

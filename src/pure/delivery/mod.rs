@@ -6,9 +6,15 @@
 //!
 //! Invariant: what arrives is judged by the digest of the blob alone; a parcel that decodes to anything else is thrown away.
 
+mod choose;
+mod segment;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+pub use choose::{Choice, Piece, choose, pieces};
+pub use segment::{BASE_WINDOW, SEGMENT, Segment, segments};
 
 use crate::pure::name::BlobDigest;
 
@@ -18,14 +24,14 @@ use crate::pure::name::BlobDigest;
 pub enum Encoding {
     Identity,
     Zstd,
-    /// `zstd --patch-from` the blob `base`; a window of at most [`LARGEST_WINDOW`].
+    /// Against the blob `base`, in segments (`docs/format/parcel.md`).
     Patch {
         base: BlobDigest,
     },
 }
 
-/// log2 of the largest window that a patch may ask of the host's memory.
-pub const LARGEST_WINDOW: u32 = 27;
+/// log2 of the largest window that a frame of zstd may ask of the host's memory: that of one segment.
+pub const LARGEST_WINDOW: u32 = SEGMENT.ilog2();
 
 /// A blob on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,23 +61,15 @@ pub enum ComposeError {
 
 /// The name of a network in Docker.
 pub fn network_name(network: &NetworkName) -> String {
-    format!("forge-{network}")
+    network.in_docker()
 }
 
-/// The name of a network's bridge interface: at most 15 characters (IFNAMSIZ of Linux, less its end), and one that the
-/// firewall knows by its beginning. A name too long keeps its beginning and gets a digest of the whole.
+/// The name of a network's bridge interface.
 pub fn bridge_name(network: &NetworkName) -> String {
-    const LONGEST: usize = 15;
-    let name = format!("{BRIDGES}{network}");
-    if name.len() <= LONGEST {
-        return name;
-    }
-    let digest = crate::pure::name::BlobDigest::of(network.as_str()).hex();
-    format!("{}-{}", &name[..LONGEST - 5], &digest[..4])
+    network.bridge()
 }
 
-/// What the names of all bridge interfaces begin with.
-pub const BRIDGES: &str = "fg-";
+pub use crate::pure::name::BRIDGES;
 
 /// The whole `compose.yaml`. Only networks that a service joins are in it: Compose checks no others.
 pub fn render(

@@ -46,6 +46,8 @@ struct System {
 struct Host {
     system: String,
     arch: Arch,
+    #[serde(default)]
+    port: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -246,6 +248,7 @@ pub fn target(bundle: &Opened) -> Result<Target, TargetError> {
     Ok(Target {
         bundle: Some(digest),
         host: Some(bundle.host().clone()),
+        ssh_port: system.host.port,
         networks: reader.all::<NetworkName, _, _>("network", |_, fact: NetworkFact| {
             Ok(Network {
                 internal: fact.internal,

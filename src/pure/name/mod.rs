@@ -4,10 +4,12 @@
 
 mod arch;
 mod digest;
+mod network;
 mod word;
 
 pub use arch::{Arch, ArchError};
 pub use digest::{BlobDigest, BundleDigest, DigestError, ManifestDigest};
+pub use network::BRIDGES;
 pub use word::{
     HostName, ImageName, KindName, ModuleName, NameError, NetworkName, OptionName, SecretName,
     ServiceName, VolumeName,
