@@ -204,6 +204,13 @@ fn never_begun(
             Some("`forge rollback` goes back to the one before"),
         ));
     }
+    let last = events::follow(&host.paths, 0, Duration::ZERO, || false).last();
+    if matches!(last, Some(Event::Ended { .. })) {
+        return Err(HostError::refused(
+            "the activation has ended, and the host is at the generation that it was at before",
+            Some("`forge history` tells why"),
+        ));
+    }
     works.supervisor.disarm()?;
     EventLog::go_on(&host.paths, &Header::new(request.to, token))?.append(&Event::Ended {
         ending: Ending::Refused {

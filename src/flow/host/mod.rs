@@ -27,6 +27,9 @@ pub mod tell;
 pub mod units;
 pub mod users;
 pub mod volumes;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+mod tests;
 pub mod works;
 
 pub use error::HostError;

@@ -89,8 +89,16 @@ const SPARE: u64 = 512 << 20;
 /// # Errors
 /// [`HostError::State`].
 pub fn refusals(host: &Host, want: &Target, missing: u64) -> Result<Vec<String>, HostError> {
+    refusals_at(host, want, missing, Works::of(host).now())
+}
+
+fn refusals_at(
+    host: &Host,
+    want: &Target,
+    missing: u64,
+    now: i64,
+) -> Result<Vec<String>, HostError> {
     let records = State::open(&host.paths)?.records()?;
-    let now = Works::of(host).now();
     Ok(refused(
         &Facts::read(&host.paths),
         want,
@@ -182,7 +190,7 @@ pub(super) fn stage(
     tell: &dyn Tell,
 ) -> Result<Staged, Failure> {
     tell.step("host");
-    let refusals = refusals(host, want, 0).map_err(Failure::at("host"))?;
+    let refusals = refusals_at(host, want, 0, works.now()).map_err(Failure::at("host"))?;
     if !refusals.is_empty() {
         let error = HostError::refused(refusals.join("; "), None);
         return Err(Failure::at("host")(error));
