@@ -102,7 +102,7 @@ impl Resource for Units {
         if !restarted.is_empty() {
             // Killed from here on, it is not known with which text they run.
             started.extend(restarted.iter().map(|unit| ((*unit).to_owned(), None)));
-            kept::write(&host.paths, RECORD, &started)?;
+            remembered::write(&host.paths, RECORD, &started)?;
         }
         systemd::enable(&names(|step| step.enable))?;
         let ended = match restarted.as_slice() {
