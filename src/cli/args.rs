@@ -20,13 +20,20 @@ Examples:
   forge lock                    pin every image
   forge build mainframe         build the bundle of a host, print its digest
   forge diff mainframe          what changed since the last build
+  forge deploy mainframe        show what would change on the host, ask, and change it
+  forge status --host mainframe how the host is, and what drifted
+  forge rollback --host mainframe
   forge explain F0306           what a diagnostic means
 
 Exit codes:
-  0  done
-  1  it ran, and the answer is no: mistakes in the project, damaged blobs
+  0  done; of a deploy: and confirmed by the host, or there was nothing to do
+  1  it ran, and the answer is no: mistakes in the project, damaged blobs, drift, a refusal. Hosts are as they were
   2  wrong usage
-  3  it could not run: a file cannot be read, a disk is full";
+  3  it could not run: a file cannot be read, a host cannot be reached. Hosts are as they were
+  4  the host was changed, that failed, and it is again as it was
+  5  the same, and going back failed too: `forge status` says what is left
+  6  contact was lost while the host was being changed: `forge attach` asks again
+  7  nothing to do, with --detailed-exitcode";
 
 /// A whole server declared in TOML, built into one content-addressed bundle
 #[derive(Debug, Parser)]
@@ -95,6 +102,15 @@ pub(crate) enum Command {
     Fetch(cmd::fetch::Args),
     Sbom(cmd::sbom::Args),
     PushRegistry(cmd::push_registry::Args),
+    Deploy(cmd::deploy::Args),
+    Rollback(cmd::rollback::Args),
+    Status(cmd::status::Args),
+    History(cmd::history::Args),
+    Logs(cmd::logs::Args),
+    Exec(cmd::exec::Args),
+    Ssh(cmd::ssh::Args),
+    Attach(cmd::attach::Args),
+    Unlock(cmd::unlock::Args),
     Show(cmd::show::Args),
     Diff(cmd::diff::Args),
     Graph(cmd::graph::Args),

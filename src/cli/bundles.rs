@@ -34,6 +34,14 @@ pub(crate) fn store_path(global: &Global) -> Result<PathBuf, CliError> {
     }
 }
 
+/// The folder beside the store where what is sent waits until it has arrived.
+pub(crate) fn wire_path(global: &Global) -> Result<PathBuf, CliError> {
+    let store = store_path(global)?;
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(".wire");
+    Ok(store.with_file_name(name))
+}
+
 pub(crate) fn open_store(global: &Global) -> Result<DiskStore, CliError> {
     let path = store_path(global)?;
     DiskStore::open(&path, Options::default()).map_err(|error| CliError::failed(&error))

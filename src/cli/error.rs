@@ -9,8 +9,16 @@ pub(crate) enum Exit {
     No = 1,
     /// It was called in a way that makes no sense (clap's own code for usage).
     Usage = 2,
-    /// It could not run: a file cannot be read, a disk is full.
+    /// It could not run: a file cannot be read, a disk is full, a host cannot be reached. Hosts are as they were.
     Failed = 3,
+    /// A host was changed, that failed, and it went back.
+    RolledBack = 4,
+    /// The same, and going back failed too.
+    Incomplete = 5,
+    /// Contact was lost while a host was being changed.
+    Unknown = 6,
+    /// There was nothing to do, where somebody wants to know (`--detailed-exitcode`).
+    Nothing = 7,
 }
 
 /// One message for a person, with what to do about it.

@@ -21,6 +21,7 @@ use crate::flow::progress::Progress;
 use crate::flow::pull::pull;
 use crate::pure::bundle::Embedded;
 use crate::pure::config::image::{Image, ImageSource};
+use crate::pure::config::sources::RegistrySource;
 use crate::pure::images::inputs;
 use crate::pure::name::{Arch, BlobDigest, ImageName, ManifestDigest};
 use crate::pure::oci::image;
@@ -72,6 +73,11 @@ impl<'a> Images<'a> {
 
     pub(crate) fn store(&self) -> &dyn Store {
         &self.store
+    }
+
+    /// What the project says of a registry.
+    pub(crate) fn source(&self, registry: &str) -> Option<&RegistrySource> {
+        self.opened.project.sources.registries.get(registry)
     }
 
     /// A client for registries, with this machine's logins.

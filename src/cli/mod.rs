@@ -1,14 +1,20 @@
 //! The person: arguments, reports, progress, exit codes. The only place that prints.
 #![allow(clippy::disallowed_methods)]
 
+mod adapters;
 mod args;
+mod building;
 mod bundles;
 pub mod cmd;
+mod deploying;
 mod error;
+mod freight;
 pub mod fuzz;
 mod images;
 mod layout;
+mod plan;
 mod progress;
+mod reach;
 mod report;
 mod session;
 mod table;
@@ -26,6 +32,10 @@ use error::{CliError, Exit};
 pub(crate) enum Outcome {
     Done,
     No,
+    /// There was nothing to do, and that is to be told apart from what was done.
+    Nothing,
+    /// Another program's exit code, handed on.
+    Code(u8),
 }
 
 /// Runs the whole program: parses `args` (the first is the program's name), runs the command, prints how it ended.
@@ -49,6 +59,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cmd::run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(Exit::No as u8),
+        Ok(Outcome::Nothing) => ExitCode::from(Exit::Nothing as u8),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(error) => {
             print_error(&error);
             ExitCode::from(error.exit as u8)

@@ -46,6 +46,19 @@ impl Progress {
         self.bar.set_message(what.to_owned());
     }
 
+    /// Writes to stderr, above the line.
+    pub(crate) fn above(&self, text: &str) {
+        self.bar.suspend(|| super::tell(text));
+    }
+
+    /// So much of so much.
+    pub(crate) fn at(&self, done: u64, of: u64, what: &str) {
+        self.style(ITEMS);
+        self.bar.set_length(of);
+        self.bar.set_position(done);
+        self.bar.set_message(what.to_owned());
+    }
+
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -264,6 +264,63 @@ impl Folder {
         }
     }
 
+    /// A new, empty file of this name and mode, for whoever must know what a crash leaves behind: one that is there is from such a crash,
+    /// and goes. It is removed when it is dropped; after a crash it stays.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn temporary_as(&self, name: &str, mode: u32) -> Result<Temporary, DiskError> {
+        let path = self.path.join(name);
+        if self.look(name)?.is_some() {
+            self.remove(OsStr::new(name))?;
+        }
+        self.spend(Step::Create, &path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&*self.fd, name, flags, Mode::from_raw_mode(mode))
+            .map_err(failed("create", &path))?;
+        Ok(Temporary {
+            folder: self.clone(),
+            file: Some(File::from(fd)),
+            name: Some(name.to_owned()),
+        })
+    }
+
+    /// A symbolic link at this name, replacing a file that is there at once. After a crash the old or the new is there, until [`Self::sync`].
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn link(&self, name: &str, via: &str, target: &Path) -> Result<(), DiskError> {
+        let path = self.path.join(via);
+        if self.look(via)?.is_some() {
+            self.remove(OsStr::new(via))?;
+        }
+        self.spend(Step::Create, &path)?;
+        rustix::fs::symlinkat(target, &*self.fd, via).map_err(failed("make the link", &path))?;
+        self.rename(OsStr::new(via), OsStr::new(name))
+    }
+
+    /// The permissions of the folder itself, whatever the umask was when it was made.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn set_mode(&self, mode: u32) -> Result<(), DiskError> {
+        rustix::fs::fchmod(&*self.fd, Mode::from_raw_mode(mode))
+            .map_err(failed("set the mode of", &self.path))
+    }
+
+    /// True if what is written here is in memory alone, and gone after a restart.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn is_in_memory(&self) -> Result<bool, DiskError> {
+        const TMPFS: i64 = 0x0102_1994;
+        const RAMFS: i64 = 0x8584_58f6;
+        let stat = rustix::fs::fstatfs(&*self.fd).map_err(failed("look at", &self.path))?;
+        #[allow(clippy::unnecessary_cast, reason = "its width is the architecture's")]
+        let kind = stat.f_type as i64;
+        Ok(matches!(kind, TMPFS | RAMFS))
+    }
+
     /// Makes the names in this folder durable: what was renamed into it or removed from it stays so after a crash.
     ///
     /// # Errors

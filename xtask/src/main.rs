@@ -10,6 +10,7 @@ mod packages;
 mod process;
 mod test;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Task {
     Gen(generate::Args),
     /// Measure whole processes against their targets; prints, never fails on a time
     Bench(bench::Args),
+    /// A bare Debian host as a virtual machine: what deploys are tried and tested on
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Arch => arch::run(),
         Task::Gen(args) => generate::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Vm(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{compose, packages};
+use crate::{compose, packages, vm};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,5 +20,6 @@ pub(crate) fn ensure(install: bool) -> Result<()> {
     println!("all {} programs are here", packages::TOOLS.len());
     let (binary, version) = compose::ensure(install)?;
     println!("{version} at {}", binary.display());
+    vm::ensure()?;
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::args::Global;
+use crate::cli::building::{Built, build};
 use crate::cli::error::CliError;
 use crate::cli::images::Images;
 use crate::cli::table::counted;
 use crate::cli::{Outcome, bundles, print, print_json, progress, report, session, tell};
 use crate::edge::store::export::{Target, export};
-use crate::edge::store::{Trust, put_bundle};
 use crate::pure::oci::RefName;
 
 const AFTER_HELP: &str = "\
@@ -48,19 +48,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let drafted = session::draft(&mut opened, &host)?;
     let (files, images) = (drafted.rendered.files.len(), drafted.draft.images.len());
     let services = drafted.system.services.len();
-    let sealed = drafted
-        .draft
-        .seal()
-        .map_err(|error| CliError::failed(&error))?;
-    let digest = sealed.digest();
     let images_of = Images::open(&opened, global)?.jobs(args.jobs);
-    let vendor = args.vendor || drafted.system.host.vendor;
-    let present = images_of.of_host(&drafted.system, vendor, &progress)?;
-    progress.say("writing the store");
+    let Built {
+        sealed,
+        present,
+        written,
+        ..
+    } = build(&opened, &images_of, drafted, args.vendor, &progress)?;
+    let digest = sealed.digest();
     let store = images_of.store();
-    let name = bundles::ref_name(&opened, &host)?;
-    let written = put_bundle(store, &sealed, &present, &name, Trust::Content)
-        .map_err(|error| CliError::failed(&error))?;
     if let Some(out) = &args.out {
         progress.say("exporting");
         let package = sealed

@@ -3,18 +3,23 @@ use serde_json::Value as Json;
 
 use super::image::diff as images;
 use crate::cli::args::Global;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::reach::{self, One, Way};
 use crate::cli::{Outcome, bundles, print, print_json};
+use crate::flow::operator::remote;
 use crate::pure::bundle::diff::{Change, Diff, FieldChange, FileChange, Verb, diff};
+use crate::pure::protocol::Purpose;
 
 const AFTER_HELP: &str = "\
 With one host: from its last build to what the project says now. With two: from the first to the second. Each is the name of a host, a digest or the \
-beginning of one, or the path of an exported bundle. Secrets are compared, never shown. Two images are compared by their files, as by `forge image diff`.
+beginning of one, or the path of an exported bundle. Secrets are compared, never shown. Two images are compared by their files, as by `forge image diff`. \
+With --host: from what that host is at, or from its generation --generation, to what the project says now.
 
 Examples:
   forge diff mainframe                  what the next build would change
   forge diff mainframe dr               how the two hosts differ
   forge diff sha256:1f3c mainframe      since that build
+  forge diff --host mainframe           what the next deploy would change
   forge diff redis-bookworm debug       which files two images do not share
   forge diff mainframe --exit-code      for scripts: ends with 1 if anything differs";
 
@@ -23,9 +28,16 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// From: a host, an image, a digest, an exported bundle; with nothing else, the host to compare with its last build
-    from: String,
+    #[arg(required_unless_present = "host")]
+    from: Option<String>,
     /// To
     to: Option<String>,
+    /// Compare what this host of the project is at with what the project says now
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "to"])]
+    host: Option<String>,
+    /// From this generation of the host [default: the current one]
+    #[arg(long, value_name = "N", requires = "host")]
+    generation: Option<u64>,
     /// Leave out the contents of files
     #[arg(long)]
     summary: bool,
@@ -35,24 +47,27 @@ pub(crate) struct Args {
     /// Print the differences as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
-    if let Some(to) = &args.to
-        && let Some(images) =
-            images::Args::between(&args.from, to, args.exit_code, args.json, global)
+    if let (Some(from), Some(to)) = (&args.from, &args.to)
+        && let Some(images) = images::Args::between(from, to, args.exit_code, args.json, global)
     {
         return images::run(&images, global);
     }
-    let (old, new) = match &args.to {
-        Some(to) => (
-            bundles::resolve(&args.from, global)?,
+    let (old, new) = match (&args.host, &args.from, &args.to) {
+        (Some(host), _, _) => (at_host(args, global)?, bundles::resolve(host, global)?),
+        (None, Some(from), Some(to)) => (
+            bundles::resolve(from, global)?,
             bundles::resolve(to, global)?,
         ),
-        None => (
-            bundles::last_build(&args.from, global)?,
-            bundles::resolve(&args.from, global)?,
+        (None, Some(from), None) => (
+            bundles::last_build(from, global)?,
+            bundles::resolve(from, global)?,
         ),
+        (None, None, _) => return Err(CliError::new(Exit::Usage, "nothing is named")),
     };
     let found = diff(&old.draft, &new.draft);
     if args.json {
@@ -67,6 +82,28 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         Outcome::No
     } else {
         Outcome::Done
+    })
+}
+
+/// The bundle of a generation of a host.
+fn at_host(args: &Args, global: &Global) -> Result<bundles::Found, CliError> {
+    let one = One {
+        host: args.host.clone(),
+        way: args.way.clone(),
+    };
+    let reached = reach::connect(&one, global)?;
+    let mut talk = reached
+        .connect
+        .open(Purpose::Ask)
+        .map_err(reach::not_reached)?;
+    let found = remote::bundle(&mut *talk, args.generation).map_err(reach::not_done)?;
+    let (digest, opened) = found.ok_or_else(|| {
+        CliError::new(Exit::No, "the host is as it was found: it has no bundle")
+            .hint("`forge deploy --plan` shows what a deploy would do")
+    })?;
+    Ok(bundles::Found {
+        digest,
+        draft: opened.into_draft(),
     })
 }
 

@@ -1,23 +1,32 @@
 //! One file per command: its arguments, its help, a thin run.
 
 pub(crate) mod agent;
+pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod deploy;
 pub(crate) mod diff;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fetch;
 pub(crate) mod gc;
 pub(crate) mod graph;
+pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod lock;
+pub(crate) mod logs;
 pub(crate) mod module;
 pub(crate) mod push_registry;
+pub(crate) mod rollback;
 pub(crate) mod sbom;
 pub(crate) mod schema;
 pub mod secret;
 pub(crate) mod show;
+pub(crate) mod ssh;
+pub(crate) mod status;
+pub(crate) mod unlock;
 pub(crate) mod verify;
 
 use super::Outcome;
@@ -38,6 +47,15 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome, CliError> {
         Command::PushRegistry(args) => push_registry::run(args, &cli.global),
         Command::Sbom(args) => sbom::run(args, &cli.global),
         Command::Build(args) => build::run(args, &cli.global),
+        Command::Deploy(args) => deploy::run(args, &cli.global),
+        Command::Rollback(args) => rollback::run(args, &cli.global),
+        Command::Status(args) => status::run(args, &cli.global),
+        Command::History(args) => history::run(args, &cli.global),
+        Command::Logs(args) => logs::run(args, &cli.global),
+        Command::Exec(args) => exec::run(args, &cli.global),
+        Command::Ssh(args) => ssh::run(args, &cli.global),
+        Command::Attach(args) => attach::run(args, &cli.global),
+        Command::Unlock(args) => unlock::run(args, &cli.global),
         Command::Show(args) => show::run(args, &cli.global),
         Command::Diff(args) => diff::run(args, &cli.global),
         Command::Graph(args) => graph::run(args, &cli.global),

@@ -2,13 +2,20 @@ use serde_json::json;
 
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
+use crate::cli::plan::plain;
+use crate::cli::reach::{self, One, Way};
 use crate::cli::table::amount;
 use crate::cli::{Outcome, bundles, print, print_json};
 use crate::edge::store::{Found, Store as _, verify};
+use crate::flow::operator::remote;
+use crate::pure::protocol::Purpose;
 
 const AFTER_HELP: &str = "\
+On a host, the files that forge put there and the containers that run are compared with the current generation, too.
+
 Examples:
   forge verify
+  forge verify --host mainframe
   forge verify --repair    remove what is damaged; the next build fetches it or makes it anew
   forge verify --store /backup/store --json";
 
@@ -19,12 +26,20 @@ pub(crate) struct Args {
     /// Remove what is damaged, so that the next build or fetch puts it there again
     #[arg(long)]
     repair: bool,
+    /// Verify this host of the project, instead of the store of this machine
+    #[arg(long, value_name = "NAME", conflicts_with = "repair")]
+    host: Option<String>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    way: Way,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    if args.host.is_some() {
+        return on_host(args, global);
+    }
     let store = bundles::open_store(global)?;
     let report = verify(&store).map_err(|error| CliError::failed(&error))?;
     let suspects = report.bad.iter().map(|bad| bad.expected).collect();
@@ -100,6 +115,45 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         print(&text)?;
     }
     Ok(if report.is_intact() {
+        Outcome::Done
+    } else {
+        Outcome::No
+    })
+}
+
+fn on_host(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    let one = One {
+        host: args.host.clone(),
+        way: args.way.clone(),
+    };
+    let reached = reach::connect(&one, global)?;
+    let mut talk = reached
+        .connect
+        .open(Purpose::Ask)
+        .map_err(reach::not_reached)?;
+    let (problems, blobs, bytes) = remote::verify(&mut *talk).map_err(reach::not_done)?;
+    if args.json {
+        print_json(&json!({ "checked": blobs, "bytes": bytes, "problems": problems }))?;
+    } else {
+        let mut text = String::new();
+        for problem in &problems {
+            text.push_str(&format!(
+                "{}\n  {}\n",
+                plain(&problem.subject),
+                plain(&problem.why)
+            ));
+        }
+        let end = match problems.len() {
+            0 => "intact".to_owned(),
+            n => format!("{n} wrong; the next deploy mends what it manages"),
+        };
+        text.push_str(&format!(
+            "checked {blobs} blobs, {}: {end}\n",
+            amount(bytes)
+        ));
+        print(&text)?;
+    }
+    Ok(if problems.is_empty() {
         Outcome::Done
     } else {
         Outcome::No

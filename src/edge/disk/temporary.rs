@@ -41,6 +41,26 @@ impl Temporary {
         self.folder.sync_contents([self])
     }
 
+    /// Gives it its owner and permissions, whatever the umask is. To be synced with the content.
+    ///
+    /// # Errors
+    /// [`DiskError`]; only root may give a file away.
+    pub fn set_owner(&self, uid: u32, gid: u32, mode: u32) -> Result<(), DiskError> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let set = || {
+            // In this order: a new owner takes the bits of set-user-ID away.
+            rustix::fs::fchown(
+                file,
+                Some(rustix::fs::Uid::from_raw(uid)),
+                Some(rustix::fs::Gid::from_raw(gid)),
+            )?;
+            rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(mode))
+        };
+        set().map_err(failed("set the owner and mode of", &self.path()))
+    }
+
     /// Ends the writing, so that thousands of files can wait for their places without being open. Nothing is durable yet.
     pub fn close(&mut self) {
         self.file = None;

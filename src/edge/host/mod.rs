@@ -9,13 +9,17 @@ pub mod compose;
 pub mod dpkg;
 pub mod engine;
 pub mod events;
+pub mod iptables;
 pub mod kept;
 pub mod knock;
 pub mod lease;
-pub mod leftovers;
 pub mod machine_facts;
+pub mod managed_list;
 pub mod own_units;
 pub mod paths;
+pub mod place;
+pub mod remembered;
+pub mod secrets;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub mod sshd;

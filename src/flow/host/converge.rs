@@ -1,9 +1,22 @@
 //! Plan and convergence: the same resources, asked what they would do, and told to do it.
 
+use super::files::{AptFiles, Files};
+use super::firewall::Firewall;
+use super::groups::Groups;
+use super::images::Images;
+use super::networks::Networks;
+use super::packages::Packages;
 use super::resource::{Resource, Way};
+use super::secrets::Secrets;
+use super::services::Services;
+use super::sysctls::Sysctls;
 use super::tell::Tell;
+use super::units::{Units, UnitsGone};
+use super::users::Users;
+use super::volumes::Volumes;
 use super::works::Works;
-use super::{Host, HostError};
+use super::{Host, HostError, volumes};
+use crate::edge::host::sshd;
 use crate::pure::generation::{Change, Plan, Record, Target};
 
 /// Before this step a preflight check may have to run that could not run earlier.
@@ -14,10 +27,23 @@ const FIREWALL: &str = "firewall";
 /// What a host is made of, in the order in which it is converged: files below /etc/apt, packages, groups, users, units that
 /// go, files, secrets, sysctls, volumes, units, firewall, networks, images, services.
 pub fn resources() -> Vec<Box<dyn Resource>> {
-    // To be filled, in this order: files::AptFiles, packages::Packages, groups::Groups, users::Users, units::UnitsGone,
-    // files::Files, secrets::Secrets, sysctls::Sysctls, volumes::Volumes, units::Units, firewall::Firewall,
-    // networks::Networks, images::Images, services::Services.
-    Vec::new()
+    vec![
+        Box::new(AptFiles::new(&sshd::validate)),
+        Box::new(Packages),
+        Box::new(Groups),
+        Box::new(Users),
+        // Before their files go.
+        Box::new(UnitsGone),
+        Box::new(Files::new(&sshd::validate)),
+        Box::new(Secrets),
+        Box::new(Sysctls),
+        Box::new(Volumes),
+        Box::new(Units),
+        Box::new(Firewall),
+        Box::new(Networks),
+        Box::new(Images),
+        Box::new(Services),
+    ]
 }
 
 /// What would be done to bring the host from `before`, which is `current`, to `want`.
@@ -56,7 +82,7 @@ pub(super) fn plan_with(
         from_bundle: current.and_then(|record| record.bundle),
         to_bundle: want.bundle,
         changes: changes(resources, host, way)?,
-        notes: notes(before, want),
+        notes: notes(host, way)?,
     })
 }
 
@@ -96,28 +122,21 @@ fn changes(
 }
 
 /// What stays behind.
-fn notes(before: &Target, want: &Target) -> Vec<String> {
-    let volumes = before
-        .volumes
-        .keys()
-        .filter(|name| !want.volumes.contains_key(*name))
-        .map(|name| {
-            format!(
-                "the volume {name} is no longer declared; its data stays in /var/lib/forge/volumes/{name}"
-            )
-        });
-    let packages: Vec<&str> = before
-        .packages
-        .difference(&want.packages)
+fn notes(host: &Host, way: Way<'_>) -> Result<Vec<String>, HostError> {
+    let mut notes = volumes::notes(host, way)?;
+    let packages: Vec<&str> = way
+        .before
+        .iter()
+        .flat_map(|before| before.packages.difference(&way.want.packages))
         .map(String::as_str)
         .collect();
-    let packages = (!packages.is_empty()).then(|| {
-        format!(
+    if !packages.is_empty() {
+        notes.push(format!(
             "packages that are no longer declared stay installed: {}",
             packages.join(", ")
-        )
-    });
-    volumes.chain(packages).collect()
+        ));
+    }
+    Ok(notes)
 }
 
 /// A step that failed.

@@ -1,10 +1,10 @@
 //! Why something on a host could not be done: which step, of what, and why.
 
 use crate::edge::disk::DiskError;
+use crate::edge::host::engine::EngineError;
 use crate::edge::host::lease::LeaseError;
 use crate::edge::host::own_units::UnitsError;
 use crate::edge::host::state::StateError;
-use crate::edge::host::engine::EngineError;
 use crate::edge::program::ProgramError;
 use crate::edge::store::StoreError;
 use crate::pure::bundle::OpenError;

@@ -3,7 +3,7 @@
 use super::resource::Way;
 use super::users::RECORD;
 use super::{Host, HostError};
-use crate::edge::host::{accounts, kept, sshd};
+use crate::edge::host::{accounts, remembered, sshd};
 use crate::pure::generation::things::accounts::Record;
 use crate::pure::generation::things::lockout::{self, Access, Deployer};
 
@@ -16,7 +16,7 @@ const ADMINS: [&str; 3] = ["sudo", "admin", "wheel"];
 /// [`HostError`] if the host cannot be asked.
 pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<String>, HostError> {
     let have = accounts::have(&host.paths)?;
-    let record: Record = kept::read(&host.paths, RECORD)?;
+    let record: Record = remembered::read(&host.paths, RECORD)?;
     let user = deployer.user.as_str();
     let account = have.users.get(user);
     let ours = record.get(user);
@@ -46,8 +46,7 @@ pub fn refusals(host: &Host, way: Way<'_>, deployer: &Deployer) -> Result<Vec<St
     let access = Access {
         home_keys,
         declared_keys: sshd::keys(&declared),
-        sudo_elsewhere: ADMINS.iter().any(|group| stays(group))
-            || sshd::sudoers_name(&host.paths, user, &is_ours),
+        sudo_elsewhere: ADMINS.iter().any(stays) || sshd::sudoers_name(&host.paths, user, &is_ours),
         made_by_forge: ours.is_some_and(|kept| kept.made),
     };
     Ok(lockout::refusals(way.want, way.before, deployer, &access))

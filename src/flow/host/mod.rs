@@ -5,6 +5,8 @@ pub mod confirm;
 pub mod converge;
 mod error;
 pub mod fetch;
+pub mod files;
+pub mod firewall;
 pub mod generations;
 pub mod groups;
 pub mod images;
@@ -16,17 +18,18 @@ pub mod probes;
 pub mod receive;
 pub mod recover;
 pub mod resource;
+pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod stage;
 pub mod sysctls;
 pub mod tell;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
-mod tests;
 pub mod units;
 pub mod users;
 pub mod volumes;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+mod tests;
 pub mod works;
 
 pub use error::HostError;

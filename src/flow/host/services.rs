@@ -24,7 +24,7 @@ use crate::pure::name::ServiceName;
 use crate::pure::protocol::{Health, ServiceStatus};
 
 /// The name that the rendered `compose.yaml` has, too.
-const NAME: &str = "forge";
+pub(super) const NAME: &str = "forge";
 const SERVICE: &str = "com.docker.compose.service";
 /// Of containers of `docker compose run`.
 const ONEOFF: &str = "com.docker.compose.oneoff=False";

@@ -1,9 +1,15 @@
 //! Everything that is done before the first change: the host is the right one, and all that is needed is there and right.
 
+use std::time::Duration;
+
 use super::converge::Failure;
 use super::tell::Tell;
 use super::works::Works;
-use super::{Host, HostError};
+use super::files::content::stage_content;
+use super::services::NAME;
+use super::{Host, HostError, images, preflight, probes, secrets};
+use crate::edge::host::compose::Compose;
+use crate::edge::host::engine::Engine;
 use crate::edge::host::machine_facts::Facts;
 use crate::edge::host::state::State;
 use crate::pure::generation::{Outcome, Record, Target};
@@ -37,15 +43,40 @@ pub struct Steps {
 /// The steps of a real activation.
 pub fn steps() -> Steps {
     Steps {
-        // To be filled: secrets::check_all, files::stage_content.
-        always: Vec::new(),
-        // To be filled: images::ensure, preflight::run.
-        with_docker: Vec::new(),
-        docker_is_there: |_| false,
-        // To be filled: probes::run.
-        after: Vec::new(),
-        prune: |_, _| Ok(()),
-        at_boot: |_, _| Ok(()),
+        always: vec![
+            Step {
+                name: "secrets",
+                run: |host, want, _| secrets::stage(host, want),
+            },
+            Step {
+                name: "content",
+                run: |host, want, _| stage_content(host, want),
+            },
+        ],
+        with_docker: vec![
+            Step {
+                name: "images",
+                run: |host, want, tell| images::ensure(host, want, tell).map(|_| ()),
+            },
+            Step {
+                name: "preflight",
+                run: preflight::check,
+            },
+        ],
+        docker_is_there: |host| {
+            let engine = Engine::of(&host.paths);
+            engine.present(Duration::ZERO).unwrap_or(false)
+                && Compose::new(&engine, NAME).present().unwrap_or(false)
+        },
+        after: vec![Step {
+            name: "probes",
+            run: probes::check,
+        }],
+        prune: |host, keep| {
+            secrets::prune(host, keep)?;
+            Ok(())
+        },
+        at_boot: secrets::at_boot,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{kept, sysctl};
+use crate::edge::host::{remembered, sysctl};
 use crate::pure::generation::things::sysctls::{self, Have};
 use crate::pure::generation::{Action, Change, Kind};
 
@@ -27,7 +27,7 @@ fn have(host: &Host, way: Way<'_>) -> Result<Have, HostError> {
             "that is no kernel parameter with a value of one line",
         ));
     }
-    let originals: BTreeMap<String, String> = kept::read(&host.paths, RECORD)?;
+    let originals: BTreeMap<String, String> = remembered::read(&host.paths, RECORD)?;
     let boot = sysctl::boot(&host.paths)?;
     let keys: BTreeSet<&String> = way
         .want
@@ -68,7 +68,7 @@ impl Resource for Sysctls {
         let mut all = have.originals.clone();
         all.extend(originals.clone());
         if all != have.originals {
-            kept::write(&host.paths, RECORD, &all)?;
+            remembered::write(&host.paths, RECORD, &all)?;
         }
         let boot: BTreeMap<String, String> = want
             .iter()
@@ -92,7 +92,7 @@ impl Resource for Sysctls {
             tell.changed(&step.change);
         }
         if all != originals {
-            kept::write(&host.paths, RECORD, &originals)?;
+            remembered::write(&host.paths, RECORD, &originals)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{kept, systemd};
+use crate::edge::host::{remembered, systemd};
 use crate::pure::generation::things::units::{self, Started, State, Step};
 use crate::pure::generation::{Change, Kind};
 use crate::pure::name::BlobDigest;
@@ -22,7 +22,7 @@ pub struct Units;
 const RECORD: &str = "units.json";
 
 fn started(host: &Host) -> Result<Started, HostError> {
-    Ok(kept::read(&host.paths, RECORD)?)
+    Ok(remembered::read(&host.paths, RECORD)?)
 }
 
 fn gone(way: Way<'_>, started: &Started) -> BTreeSet<String> {
@@ -63,7 +63,7 @@ impl Resource for UnitsGone {
         let known = started.len();
         started.retain(|name, _| !gone.contains(name));
         if started.len() != known {
-            kept::write(&host.paths, RECORD, &started)?;
+            remembered::write(&host.paths, RECORD, &started)?;
         }
         Ok(())
     }
@@ -96,13 +96,13 @@ impl Resource for Units {
             systemd::disable_now(&[unit])
                 .map_err(|error| HostError::thing(Kind::Unit, unit, error))?;
             started.remove(unit);
-            kept::write(&host.paths, RECORD, &started)?;
+            remembered::write(&host.paths, RECORD, &started)?;
         }
         let restarted = names(|step| step.restart);
         if !restarted.is_empty() {
             // Killed from here on, it is not known with which text they run.
             started.extend(restarted.iter().map(|unit| ((*unit).to_owned(), None)));
-            kept::write(&host.paths, RECORD, &started)?;
+            remembered::write(&host.paths, RECORD, &started)?;
         }
         systemd::enable(&names(|step| step.enable))?;
         let ended = match restarted.as_slice() {
@@ -124,7 +124,7 @@ impl Resource for Units {
             }
         }
         if !restarted.is_empty() {
-            kept::write(&host.paths, RECORD, &started)?;
+            remembered::write(&host.paths, RECORD, &started)?;
         }
         for step in &steps {
             let name = &step.change.name;

@@ -4,7 +4,7 @@ use super::groups::HINT;
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::{accounts, kept};
+use crate::edge::host::{accounts, remembered};
 use crate::pure::generation::things::accounts::{
     Have, Record, Step, plan_users, record_after, record_before,
 };
@@ -19,7 +19,7 @@ pub(super) const RECORD: &str = "users.json";
 
 fn planned(host: &Host, way: Way<'_>) -> Result<(Have, Record, Vec<Step>), HostError> {
     let have = accounts::have(&host.paths)?;
-    let record: Record = kept::read(&host.paths, RECORD)?;
+    let record: Record = remembered::read(&host.paths, RECORD)?;
     let steps = plan_users(&way.want.users, &have, &record)
         .map_err(|why| HostError::refused(why, Some(HINT)))?;
     Ok((have, record, steps))
@@ -41,7 +41,7 @@ impl Resource for Users {
         // knowing how it was could not be given back.
         let before = record_before(&way.want.users, &have, &record);
         if before != record {
-            kept::write(&host.paths, RECORD, &before)?;
+            remembered::write(&host.paths, RECORD, &before)?;
         }
         for step in &steps {
             let name = &step.change.name;
@@ -71,7 +71,7 @@ impl Resource for Users {
         let have = accounts::have(&host.paths)?;
         let after = record_after(&way.want.users, &have, &before);
         if after != before {
-            kept::write(&host.paths, RECORD, &after)?;
+            remembered::write(&host.paths, RECORD, &after)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::pure::config::project::{Project, ProjectText};
 use crate::pure::images::inputs;
 use crate::pure::name::HostName;
 use crate::pure::pins::{self, Pins};
-use crate::pure::system::{System, from_config};
+use crate::pure::system::{Host, System, from_config};
 use crate::pure::text::{Diagnostics, Sources};
 
 /// A project that has been read, its hosts to be evaluated one by one.
@@ -49,6 +49,21 @@ impl Opened {
             pins,
             sources,
             diagnostics,
+        }
+    }
+
+    /// What the host file says of the host itself: enough to reach it. Of mistakes elsewhere in the project nothing is said.
+    ///
+    /// # Errors
+    /// The mistakes of the host file, and of those that it extends.
+    pub fn host(&mut self, name: &HostName) -> Result<Host, Diagnostics> {
+        let mut found = Diagnostics::default();
+        let language = &self.project.language;
+        let chain = project::read_host(name, &self.text, language, &mut self.sources, &mut found);
+        let host = chain.and_then(|chain| from_config::host(&self.project, &chain, &mut found));
+        match host {
+            Some(host) if !found.has_errors() => Ok(host),
+            _ => Err(found),
         }
     }
 

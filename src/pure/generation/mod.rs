@@ -7,12 +7,16 @@
 //! Invariant: nothing here knows how a host is asked or changed; what is decided here is decided from values alone, so that it is
 //! tested without a host.
 
+pub mod blocks;
 pub mod from_bundle;
 mod journal;
 pub mod machine;
+pub mod managed;
+pub mod placeholders;
 mod plan;
 mod record;
 mod target;
+pub mod text_diff;
 pub mod things;
 
 pub use journal::{Journal, Phase};

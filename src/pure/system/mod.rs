@@ -49,6 +49,9 @@ pub struct Host {
     /// Images of registries are put into the bundle. No part of what the host is, so that the bundle has the same digest either way.
     #[serde(skip)]
     pub vendor: bool,
+    /// The client that it is reached with: `russh` or `openssh`. The laptop's business as well.
+    #[serde(skip)]
+    pub ssh: String,
 }
 
 /// The registry of images that forge builds: a name that never resolves (RFC 2606), so that nothing pulls them behind our back.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::offer::LARGEST_PARTS;
 use super::parts::{ExecOrder, LogOrder};
 use super::{Conversation, Fault};
-use crate::edge::host::leftovers;
+use crate::edge::host::kept;
 use crate::edge::store::Store;
 use crate::flow::host::HostError;
 use crate::flow::host::resource::Way;
@@ -59,7 +59,7 @@ impl Conversation<'_> {
         });
         let mut there = BTreeMap::new();
         for (name, path) in alone.chain(embedded) {
-            *there.entry(name.clone()).or_insert(true) &= leftovers::is_there(&self.host.paths.at(path));
+            *there.entry(name.clone()).or_insert(true) &= kept::is_there(&self.host.paths.at(path));
         }
         there
     }
@@ -76,8 +76,7 @@ impl Conversation<'_> {
                 current: current
                     .as_ref()
                     .is_some_and(|current| current.number == record.number),
-                kept: record.bundle.is_none()
-                    || is_kept(&record, &names),
+                kept: record.bundle.is_none() || is_kept(&record, &names),
                 record,
             })
             .collect();
@@ -148,9 +147,9 @@ impl Conversation<'_> {
     /// What was read for a laptop that has gone failed because of that.
     fn unless_gone<T>(&self, done: Result<T, HostError>) -> Result<T, Fault> {
         match done {
-            Err(_) if self.out.is_broken() => Err(Fault::Line(
-                crate::pure::protocol::frame::FrameError::Ended,
-            )),
+            Err(_) if self.out.is_broken() => {
+                Err(Fault::Line(crate::pure::protocol::frame::FrameError::Ended))
+            }
             done => Ok(done?),
         }
     }
@@ -160,7 +159,9 @@ impl Conversation<'_> {
 pub(super) fn ref_name(number: u64) -> Result<RefName, HostError> {
     format!("generation-{number}")
         .parse()
-        .map_err(|error: crate::pure::oci::RefNameError| HostError::refused(error.to_string(), None))
+        .map_err(|error: crate::pure::oci::RefNameError| {
+            HostError::refused(error.to_string(), None)
+        })
 }
 
 /// A record of a generation whose bundle the store has.

@@ -6,7 +6,7 @@ use super::activation::last_confirmed;
 use super::ask::{is_kept, ref_name};
 use super::held::reachable;
 use super::{Conversation, Fault, Holds, OFFERED};
-use crate::edge::host::leftovers::{self, Leftover};
+use crate::edge::host::kept::{self, Leftover};
 use crate::edge::store::{RefChange, Store, Trust, plan_gc};
 use crate::flow::host::HostError;
 use crate::pure::generation::{Journal, Place, Record, Target, content_root};
@@ -85,7 +85,7 @@ impl Conversation<'_> {
             .chain(&waste.agents)
             .chain(&waste.partials)
         {
-            leftovers::remove(leftover)?;
+            kept::remove(leftover)?;
             bytes += leftover.bytes;
             self.say(format!("removed {}", leftover.path.display()));
         }
@@ -124,12 +124,15 @@ impl Conversation<'_> {
                 waste.names.push(ref_name(record.number)?);
             }
         }
-        waste
-            .names
-            .extend(names.keys().filter(|name| name.as_str() == OFFERED).cloned());
+        waste.names.extend(
+            names
+                .keys()
+                .filter(|name| name.as_str() == OFFERED)
+                .cloned(),
+        );
 
         let files: BTreeSet<String> = targets.iter().flat_map(content_folders).collect();
-        waste.files = leftovers::entries(&self.host.paths.files())?
+        waste.files = kept::entries(&self.host.paths.files())?
             .into_iter()
             .filter(|entry| !files.contains(&entry.name))
             .collect();
@@ -140,12 +143,12 @@ impl Conversation<'_> {
             .map(|record| record.agent.hex())
             .collect();
         agents.insert(machine.agent.hex());
-        let running = leftovers::running(&self.host.paths)?;
-        waste.agents = leftovers::entries(&self.host.paths.agents())?
+        let running = kept::running(&self.host.paths)?;
+        waste.agents = kept::entries(&self.host.paths.agents())?
             .into_iter()
             .filter(|entry| !agents.contains(&entry.name) && !running.contains(&entry.name))
             .collect();
-        waste.partials = leftovers::entries(&self.host.paths.partial())?;
+        waste.partials = kept::entries(&self.host.paths.partial())?;
         let tags: BTreeSet<String> = targets
             .iter()
             .flat_map(|target| target.images.values().map(Target::image_tag))
@@ -178,7 +181,11 @@ impl Conversation<'_> {
             .into_iter()
             .filter(|(digest, _)| !needed.contains(digest))
             .collect();
-        let others = waste.files.iter().chain(&waste.agents).chain(&waste.partials);
+        let others = waste
+            .files
+            .iter()
+            .chain(&waste.agents)
+            .chain(&waste.partials);
         let bytes = gone.values().sum::<u64>()
             + store.temporaries()?.values().sum::<u64>()
             + others.map(|leftover| leftover.bytes).sum::<u64>();
@@ -220,7 +227,11 @@ fn kept_generations(
             .map(|record| record.number)
             .max(),
     );
-    kept.extend(journal.iter().flat_map(|journal| [journal.from, journal.to]));
+    kept.extend(
+        journal
+            .iter()
+            .flat_map(|journal| [journal.from, journal.to]),
+    );
     kept
 }
 

@@ -174,7 +174,12 @@ impl Write for DataWriter<'_, '_> {
         if taken.is_empty() {
             return Ok(0);
         }
-        let payload: Vec<u8> = self.mark.iter().copied().chain(taken.iter().copied()).collect();
+        let payload: Vec<u8> = self
+            .mark
+            .iter()
+            .copied()
+            .chain(taken.iter().copied())
+            .collect();
         self.out.data(&payload).map_err(|error| match error {
             FrameError::Io(error) => error,
             other => io::Error::other(other),

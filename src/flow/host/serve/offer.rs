@@ -79,8 +79,7 @@ impl Conversation<'_> {
         })
         .map_err(|error| Fault::refused(error.to_string(), None))?;
         drop(blobs);
-        let want =
-            from_bundle::target(&opened).map_err(|e| Fault::refused(e.to_string(), None))?;
+        let want = from_bundle::target(&opened).map_err(|e| Fault::refused(e.to_string(), None))?;
 
         let (current, have) = self.current()?;
         let before = [&have];
@@ -151,8 +150,7 @@ impl Conversation<'_> {
                 None => return Ok(BTreeSet::from([bundle.blob()])),
             },
         };
-        let unreadable =
-            |error: manifest::ManifestError| Fault::refused(error.to_string(), None);
+        let unreadable = |error: manifest::ManifestError| Fault::refused(error.to_string(), None);
         let manifest = manifest::parse_manifest(&root).map_err(unreadable)?;
         let links: BTreeSet<Link> = std::iter::once(manifest.config())
             .chain(manifest.layers())
@@ -229,9 +227,7 @@ impl Conversation<'_> {
                 .iter()
                 .filter(|image| image.pinned == pin.digest)
                 .map(|image| image.manifest.digest.as_manifest());
-            let kept = known
-                .get(&pin.digest)
-                .map(|link| link.digest.as_manifest());
+            let kept = known.get(&pin.digest).map(|link| link.digest.as_manifest());
             let mut found = None;
             for manifest in told.chain(fetched).chain(kept).chain([pin.digest]) {
                 found = whole(store, manifest)?;

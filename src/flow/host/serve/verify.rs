@@ -1,7 +1,7 @@
 //! Is everything still what its name says?
 
 use super::{Conversation, Fault};
-use crate::edge::host::leftovers;
+use crate::edge::host::kept;
 use crate::edge::store::{Found, verify};
 use crate::flow::host::resource::Way;
 use crate::pure::generation::{Change, Kind, Place};
@@ -34,10 +34,13 @@ impl Conversation<'_> {
             let Place::Content { path } = &file.place else {
                 continue;
             };
-            let why = match leftovers::digest(&self.host.paths.at(path))? {
+            let why = match kept::digest(&self.host.paths.at(path))? {
                 Some(found) if found == file.digest => continue,
                 Some(found) => {
-                    format!("its bytes have the digest {found}, and should have {}", file.digest)
+                    format!(
+                        "its bytes have the digest {found}, and should have {}",
+                        file.digest
+                    )
                 }
                 None => "it is missing".to_owned(),
             };

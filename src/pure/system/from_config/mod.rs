@@ -46,6 +46,17 @@ pub fn evaluate(
     system.filter(|_| !failed)
 }
 
+/// What a chain of host files says of the host itself, without its modules. Mistakes are in `diagnostics`.
+pub fn host(project: &Project, chain: &[HostFile], diagnostics: &mut Diagnostics) -> Option<Host> {
+    let merged = layers::merge(chain)?;
+    Some(read_host(
+        &merged,
+        &chain.first()?.name,
+        project,
+        diagnostics,
+    ))
+}
+
 /// The same, but of a system that only breaks rules (owners, order, networks, policy), so that what it renders can be checked
 /// too. It must not be built.
 pub fn evaluate_to_check(
@@ -150,6 +161,7 @@ fn read_host(
             .filter_map(|tag| tag.as_str().map(str::to_owned))
             .collect(),
         vendor: fields.flag("vendor"),
+        ssh: text("ssh"),
     }
 }
 

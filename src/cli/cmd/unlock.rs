@@ -1,0 +1,45 @@
+use crate::cli::args::Global;
+use crate::cli::error::CliError;
+use crate::cli::reach::{self, One};
+use crate::cli::{Outcome, tell};
+use crate::flow::operator::remote;
+use crate::pure::protocol::Purpose;
+
+const AFTER_HELP: &str = "\
+A host is held by whoever deploys to it, until they are done. Whose program is gone holds nothing any more, and the next deploy takes over by \
+itself; this is for the rest.
+
+Examples:
+  forge status --host mainframe            who holds it, and for how long
+  forge unlock --host mainframe
+  forge unlock --host mainframe --force    although that program still runs";
+
+/// Free a host that somebody holds and does not work on any more
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Even if the program that holds it still runs
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    one: One,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    let reached = reach::connect(&args.one, global)?;
+    let mut talk = reached
+        .connect
+        .open(Purpose::Change)
+        .map_err(reach::not_reached)?;
+    let held = talk.welcome().lease.clone();
+    let Some(lease) = held else {
+        tell("nobody holds it\n");
+        return Ok(Outcome::Done);
+    };
+    remote::unlock(&mut *talk, args.force).map_err(reach::not_done)?;
+    tell(&format!(
+        "freed: it was held by {} ({})\n",
+        lease.by, lease.what
+    ));
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,108 @@
+//! Deploys to a real host: a bare Debian 13 as a virtual machine, over real SSH, with real systemd, Docker, Compose, UFW and PostgreSQL.
+//!
+//! The first deploy takes minutes under emulation, so it is made once; every other test starts from a snapshot of the host that runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
+
+mod changes;
+mod failures;
+mod host;
+mod links;
+mod readme;
+mod reboots;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use host::{Project, Vm};
+
+/// The folder of a machine whose disk has the snapshot `lab`: generation 1 runs.
+fn deployed() -> &'static PathBuf {
+    static DONE: OnceLock<PathBuf> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let vm = Vm::bare("lab");
+        let project = Project::new();
+        let begin = std::time::Instant::now();
+        let ran = project.forge(&vm, &["deploy", "--yes", "--json"]).ends(0);
+        println!("from bare to lab: {:.0} s", begin.elapsed().as_secs_f64());
+        let told = ran.json();
+        assert_eq!(told["outcome"], "done", "{told}");
+        assert_eq!(told["generation"], 1, "{told}");
+        assert_eq!(
+            told["sent_bytes"], told["planned_bytes"],
+            "what was sent is what the plan said"
+        );
+        vm.save("lab")
+    })
+}
+
+/// A fresh host on which generation 1 of `lab` runs.
+fn lab(name: &str) -> Vm {
+    let from = deployed();
+    Vm::from(name, Some(from), "lab")
+}
+
+/// The names of the containers whose line differs between two calls of [`Vm::containers`].
+fn changed(before: &str, after: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let name = line.split(' ').next().unwrap_or_default();
+        name.trim_start_matches("/forge-")
+            .trim_end_matches("-1")
+            .to_owned()
+    };
+    let mut names: Vec<String> = after
+        .lines()
+        .filter(|line| !before.lines().any(|old| old == *line))
+        .chain(before.lines().filter(|line| {
+            !after
+                .lines()
+                .any(|new| new.split(' ').next() == line.split(' ').next())
+        }))
+        .map(name)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn secret(project: &Project, name: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_forge"))
+        .current_dir(project.folder.path())
+        .args(["--quiet", "secret", "show", "lab", name, "--identity"])
+        .arg(host::key())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Asks hermes-api through caddy, from outside the host: (status, body).
+fn api(vm: &Vm, token: &str, path: &str, body: Option<&str>) -> (String, String) {
+    let port = vm.port(443);
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--insecure",
+        "--max-time",
+        "30",
+        "--write-out",
+        "\n%{http_code}",
+    ])
+    .args(["--resolve", &format!("lab.example.com:{port}:127.0.0.1")])
+    .args(["--header", &format!("Authorization: Bearer {token}")]);
+    if let Some(body) = body {
+        curl.args(["--json", body]);
+    }
+    let output = curl
+        .arg(format!("https://lab.example.com:{port}{path}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or(("", ""));
+    (status.to_owned(), body.to_owned())
+}

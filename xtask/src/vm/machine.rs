@@ -1,0 +1,215 @@
+//! A virtual machine that runs, or does not: QEMU 7.2 or newer, in the background.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// The host's key is the same for every machine of this kind, and nobody's secret.
+pub(crate) const SSH_OPTIONS: &[&str] = &[
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "LogLevel=ERROR",
+    "-o",
+    "IdentitiesOnly=yes",
+    "-o",
+    "ConnectTimeout=10",
+];
+
+/// The folder of a machine: its disk, its process, its monitor.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    place: PathBuf,
+}
+
+impl Machine {
+    pub(crate) fn at(place: &Path) -> Self {
+        Self {
+            place: place.to_owned(),
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.place.join("pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        let command = self
+            .pid()
+            .and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
+        command.is_some_and(|line| String::from_utf8_lossy(&line).contains("qemu-system"))
+    }
+
+    /// Copies the disk in `from`, with its snapshots; a machine that has a disk keeps it.
+    pub(crate) fn copy_disk(&self, from: &Path) -> Result<()> {
+        fs::create_dir_all(&self.place)?;
+        let disk = self.place.join("disk.qcow2");
+        if !disk.exists() {
+            process::capture(
+                Command::new("cp")
+                    .args(["--sparse=always", "--reflink=auto"])
+                    .arg(from.join("disk.qcow2"))
+                    .arg(&disk),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Boots; with the name of a snapshot, goes on where that was taken. `base` has the kernel.
+    pub(crate) fn start(
+        &self,
+        base: &Path,
+        ports: &[(u16, u16)],
+        snapshot: Option<&str>,
+    ) -> Result<()> {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(arguments(base, &self.place, ports, snapshot));
+        process::capture(&mut qemu)?;
+        Ok(())
+    }
+
+    /// Says something to QEMU's monitor, and waits until it has been done.
+    pub(crate) fn monitor(&self, command: &str) -> Result<String> {
+        let socket = self.place.join("monitor");
+        let mut stream = UnixStream::connect(&socket)
+            .with_context(|| format!("connecting to {}", socket.display()))?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        let mut said = String::new();
+        read_prompt(&mut stream, &mut said)?;
+        said.clear();
+        stream.write_all(format!("{command}\n").as_bytes())?;
+        read_prompt(&mut stream, &mut said)?;
+        Ok(said)
+    }
+
+    pub(crate) fn stop(&self) -> Result<()> {
+        let Some(pid) = self.pid().filter(|_| self.runs()) else {
+            return Ok(());
+        };
+        process::capture(Command::new("kill").arg(pid.to_string()))?;
+        let begin = Instant::now();
+        while self.runs() {
+            if begin.elapsed() > Duration::from_secs(20) {
+                bail!("the machine (process {pid}) does not stop");
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wait_for_ssh(&self, port: u16, limit: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < limit {
+            if !self.runs() {
+                let log = fs::read_to_string(self.place.join("console")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(20).collect();
+                bail!(
+                    "the machine has stopped; the end of its console:\n{}",
+                    tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+                );
+            }
+            // Only a banner tells that sshd is there: QEMU itself accepts every connection.
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                let mut banner = [0; 4];
+                if stream.read_exact(&mut banner).is_ok() && &banner == b"SSH-" {
+                    return Ok(());
+                }
+            }
+            sleep(Duration::from_millis(200));
+        }
+        bail!(
+            "nobody answers for SSH on port {port} within {} s",
+            limit.as_secs()
+        )
+    }
+}
+
+fn read_prompt(stream: &mut UnixStream, said: &mut String) -> Result<()> {
+    let mut buffer = [0; 4096];
+    while !said.ends_with("(qemu) ") {
+        let count = stream.read(&mut buffer).context("the monitor is silent")?;
+        if count == 0 {
+            bail!("the monitor ended: {said}");
+        }
+        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    Ok(())
+}
+
+/// Emulation alone, and this processor: with others, QEMU 7.2 translates some instructions wrongly and the kernel panics.
+const MACHINE: &[&str] = &[
+    "-accel",
+    "tcg,thread=multi",
+    "-cpu",
+    "EPYC-Rome,-cx16",
+    "-smp",
+    "2",
+    "-m",
+    "2560",
+];
+
+/// The arguments of QEMU; a line of `arguments` in the folder of the image each, for the tests.
+fn arguments(
+    base: &Path,
+    place: &Path,
+    ports: &[(u16, u16)],
+    snapshot: Option<&str>,
+) -> Vec<String> {
+    let mut all: Vec<String> = MACHINE.iter().map(|word| (*word).to_owned()).collect();
+    let path = |name: &str| place.join(name).display().to_string();
+    let forwards: String = ports
+        .iter()
+        .map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"))
+        .collect();
+    all.extend(
+        [
+            "-display",
+            "none",
+            "-daemonize",
+            "-kernel",
+            &base.join("vmlinuz").display().to_string(),
+            "-initrd",
+            &base.join("initrd").display().to_string(),
+            "-append",
+            "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet",
+            "-drive",
+            &format!(
+                "file={},if=virtio,cache=none,discard=unmap",
+                path("disk.qcow2")
+            ),
+            "-netdev",
+            &format!("user,id=net0{forwards}"),
+            "-device",
+            "virtio-net-pci,netdev=net0",
+            "-device",
+            "virtio-rng-pci",
+            "-serial",
+            &format!("file:{}", path("console")),
+            "-monitor",
+            &format!("unix:{},server=on,wait=off", path("monitor")),
+            "-pidfile",
+            &path("pid"),
+        ]
+        .map(str::to_owned),
+    );
+    if let Some(snapshot) = snapshot {
+        all.extend(["-loadvm".to_owned(), snapshot.to_owned()]);
+    }
+    all
+}
