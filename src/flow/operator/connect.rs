@@ -197,8 +197,8 @@ enum Start {
 }
 
 impl Connection {
-    /// Opens a conversation over a new connection. The greeting is sent along with the command: an agent that is there
-    /// costs no round trip more.
+    /// Opens a conversation over a new connection. The greeting follows the command as soon as the host's window opens: nothing
+    /// is asked before, and an agent that is there costs no round trip more.
     ///
     /// # Errors
     /// [`ConnectError`]; the host is as it was, but for an agent that may have been installed.
