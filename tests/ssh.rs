@@ -317,6 +317,19 @@ fn an_unknown_host_is_asked_about_and_kept() {
     known.unwrap();
     assert!(asked.is_empty());
 
+    // Nowhere to keep it: asked each time, and taken.
+    let ask = Arc::new(ScriptedAsk::new(true));
+    let settings = Settings {
+        known_hosts: Some("/dev/null".into()),
+        ..sshd.settings()
+    };
+    let prompt = ScriptedPrompt::default();
+    let remote = Native::new(&sshd.destination(), settings, ask.clone(), prompt).unwrap();
+    works(&remote).unwrap();
+    remote.hang_up();
+    works(&remote).unwrap();
+    assert_eq!(ask.asked().len(), 2);
+
     fs::remove_file(sshd.at("known_hosts")).unwrap();
     let settings = Settings {
         accept_new_host_key: true,
@@ -703,7 +716,7 @@ fn an_agent_that_never_answers_is_not_waited_for() {
     let remote = native(
         &sshd.destination(),
         Settings {
-            step_timeout: Duration::from_secs(5),
+            step_timeout: Duration::from_secs(8),
             ..sshd.settings()
         },
     );
@@ -789,6 +802,22 @@ fn the_password_of_sudo_is_asked_for_once() {
     );
     let error = open(&remote, &agents, &nobody()).unwrap_err();
     assert!(matches!(error, ConnectError::SudoRefuses { .. }), "{error}");
+}
+
+#[test]
+fn the_real_sudo_runs_the_agent() {
+    if !Path::new("/usr/bin/sudo").exists() {
+        return;
+    }
+    let sshd = Sshd::start();
+    sshd.know();
+    write_program(&sshd.at("path/id"), "#!/bin/sh\necho 1000\n");
+    let (agents, program) = agents();
+    let then = "test -n \"$SUDO_COMMAND\" || exit 4\nexec cat > /dev/null";
+    pretend(&sshd, program.digest, VERSION, &[Reply::Done], then);
+    let remote = native(&sshd.destination(), sshd.settings());
+    let connection = open(&remote, &agents, &nobody()).unwrap();
+    connection.close().unwrap();
 }
 
 #[test]
