@@ -25,6 +25,9 @@ pub(super) struct Hop {
     /// The socket of the agent.
     pub(super) agent: Option<PathBuf>,
     pub(super) known_hosts: Vec<PathBuf>,
+    /// Where a new key is kept, if anywhere.
+    pub(super) keep_in: Option<PathBuf>,
+    pub(super) accept_new: bool,
     pub(super) alive_interval: Duration,
     pub(super) alive_count: usize,
     pub(super) pinned: Option<String>,
@@ -190,6 +193,8 @@ impl Reader<'_> {
             .host_name
             .as_deref()
             .map_or_else(|| alias.to_owned(), |name| name.replace("%h", alias));
+        // `[::1]` and `::1` are one host.
+        let host = host.trim_matches(['[', ']']).to_owned();
         let port = port.or(params.port).unwrap_or(22);
         let user = user
             .map(str::to_owned)
@@ -223,22 +228,33 @@ impl Reader<'_> {
                 None => Some(path(text)?),
             },
         };
-        let known_hosts = match (
-            &self.settings.known_hosts,
-            field(&params, "UserKnownHostsFile"),
-        ) {
-            (Some(file), _) => vec![file.clone()],
-            (None, Some(files)) => files
-                .iter()
-                .filter(|file| *file != "none")
-                .map(|file| path(file))
-                .collect::<Result<_, _>>()?,
-            (None, None) => vec![
-                self.around.home.join(".ssh/known_hosts"),
-                self.around.home.join(".ssh/known_hosts2"),
-                PathBuf::from("/etc/ssh/ssh_known_hosts"),
-            ],
+        let files = |name: &str| {
+            let words = field(&params, name)?.iter().filter(|file| *file != "none");
+            Some(words.map(|file| path(file)).collect::<Result<Vec<_>, _>>())
         };
+        let mut known_hosts = match &self.settings.known_hosts {
+            Some(file) => vec![file.clone()],
+            None => files("UserKnownHostsFile").unwrap_or_else(|| {
+                let folder = self.around.home.join(".ssh");
+                Ok(vec![
+                    folder.join("known_hosts"),
+                    folder.join("known_hosts2"),
+                ])
+            })?,
+        };
+        let keep_in = known_hosts.first().cloned();
+        if self.settings.known_hosts.is_none() {
+            known_hosts.extend(files("GlobalKnownHostsFile").unwrap_or_else(|| {
+                Ok(vec![
+                    PathBuf::from("/etc/ssh/ssh_known_hosts"),
+                    PathBuf::from("/etc/ssh/ssh_known_hosts2"),
+                ])
+            })?);
+        }
+        // `no` would also take keys that have changed: that is not for forge.
+        let accept_new = self.settings.accept_new_host_key
+            || word(&params, "StrictHostKeyChecking")
+                .is_some_and(|value| ["accept-new", "no", "off"].contains(&value.as_str()));
         let alive_count = match word(&params, "ServerAliveCountMax") {
             Some(text) => text
                 .parse()
@@ -260,6 +276,8 @@ impl Reader<'_> {
                 .is_some_and(|value| value.eq_ignore_ascii_case("yes")),
             agent,
             known_hosts,
+            keep_in,
+            accept_new,
             // Never without: a connection that is gone must be noticed.
             alive_interval: params
                 .server_alive_interval
@@ -402,6 +420,7 @@ Host far
   ServerAliveInterval 5
   ServerAliveCountMax 2
   UserKnownHostsFile ~/.ssh/a ~/.ssh/b
+  StrictHostKeyChecking accept-new
 Host near
   ProxyJump first
 Host n* !near
@@ -431,7 +450,12 @@ Host n* !near
         );
         assert_eq!(
             far.known_hosts,
-            [PathBuf::from("HOME/.ssh/a"), PathBuf::from("HOME/.ssh/b")]
+            [
+                PathBuf::from("HOME/.ssh/a"),
+                PathBuf::from("HOME/.ssh/b"),
+                PathBuf::from("/etc/ssh/ssh_known_hosts"),
+                PathBuf::from("/etc/ssh/ssh_known_hosts2"),
+            ]
         );
         assert!(far.identities_only && far.agent.is_none());
         assert_eq!(
@@ -439,6 +463,7 @@ Host n* !near
             (Duration::from_secs(5), 2)
         );
         assert_eq!(far.pinned.as_deref(), Some("pin"));
+        assert!(far.accept_new && !hops[0].accept_new);
         let first = &hops[0];
         assert_eq!(first.pinned, None);
         assert_eq!(first.identities[0], PathBuf::from("HOME/.ssh/id_ed25519"));

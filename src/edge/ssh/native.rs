@@ -115,14 +115,16 @@ impl Native {
     fn connect(&self) -> Result<Session, SshError> {
         let mut before: Vec<Handle<Watcher>> = Vec::new();
         for hop in &self.hops {
-            let shown = Arc::default();
-            let mut handle = match self.shake_hands(hop, before.last(), &shown) {
+            let pin = match &hop.pinned {
+                Some(text) => Some(pinned(&self.name, text)?),
+                None => None,
+            };
+            let shown = Shown::default();
+            let mut handle = match self.shake_hands(hop, before.last(), pin, &shown) {
                 Err(error @ SshError::Unknown { .. }) => {
-                    if !self.take_new(hop, &shown)? {
-                        return Err(error);
-                    }
-                    // The key is in the file now.
-                    self.shake_hands(hop, before.last(), &shown)?
+                    let taken = self.take_new(hop, &shown)?.ok_or(error)?;
+                    // Anew, since a person may take long, and with this key alone.
+                    self.shake_hands(hop, before.last(), Some(taken), &shown)?
                 }
                 other => other?,
             };
@@ -146,6 +148,7 @@ impl Native {
         &self,
         hop: &Hop,
         through: Option<&Handle<Watcher>>,
+        pin: Option<PublicKey>,
         shown: &Shown,
     ) -> Result<Handle<Watcher>, SshError> {
         let known = Arc::new(KnownHosts::read(&hop.known_hosts).map_err(|(path, error)| {
@@ -154,10 +157,6 @@ impl Native {
                 why: error.to_string(),
             }
         })?);
-        let pin = match &hop.pinned {
-            Some(text) => Some(pinned(&self.name, text)?),
-            None => None,
-        };
         let wanted = match &pin {
             Some(key) => vec![key.algorithm()],
             None => known.algorithms(&hop.alias, hop.port),
@@ -204,7 +203,7 @@ impl Native {
     }
 
     fn dial(&self, hop: &Hop) -> Result<TcpStream, SshError> {
-        let host = hop.host.trim_start_matches('[').trim_end_matches(']');
+        let host = hop.host.as_str();
         let step = "looking up the address";
         let found = self.step(hop, step, self.settings.connect_timeout, async {
             tokio::net::lookup_host((host, hop.port)).await
@@ -245,47 +244,42 @@ impl Native {
         Err(last)
     }
 
-    /// Asks whether a key that nobody knows is the host's, and keeps it if so. The connection is made anew then: a person may take long.
-    fn take_new(&self, hop: &Hop, shown: &Shown) -> Result<bool, SshError> {
+    /// Asks whether a key that nobody knows is the host's, and keeps it if so. None if nobody can be asked.
+    fn take_new(&self, hop: &Hop, shown: &Shown) -> Result<Option<PublicKey>, SshError> {
         let Some(shown) = shown.lock().ok().and_then(|shown| shown.clone()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let place = known_hosts::name_of(&hop.alias, hop.port);
-        let (algorithm, fingerprint) = (
-            shown.algorithm().to_string(),
-            known_hosts::fingerprint(&shown),
-        );
-        let answer = if self.settings.accept_new_host_key {
-            Some(true)
-        } else {
-            self.ask.is_it(NewHost {
+        let algorithm = shown.algorithm().to_string();
+        let fingerprint = known_hosts::fingerprint(&shown);
+        if !hop.accept_new {
+            match self.ask.is_it(NewHost {
                 place: &place,
                 algorithm: &algorithm,
                 fingerprint: &fingerprint,
-            })
-        };
-        match answer {
-            None => Ok(false),
-            Some(false) => Err(SshError::Unknown {
-                place,
-                algorithm,
-                fingerprint,
-                asked: true,
-            }),
-            Some(true) => {
-                let Some(file) = hop.known_hosts.first() else {
-                    return Ok(false);
-                };
-                known_hosts::append(file, &hop.alias, hop.port, &shown).map_err(|error| {
-                    SshError::Keep {
+            }) {
+                None => return Ok(None),
+                Some(true) => {}
+                Some(false) => {
+                    return Err(SshError::Unknown {
                         place,
-                        file: file.clone(),
-                        why: error.to_string(),
-                    }
-                })?;
-                Ok(true)
+                        algorithm,
+                        fingerprint,
+                        asked: true,
+                    });
+                }
             }
         }
+        if let Some(file) = &hop.keep_in {
+            known_hosts::append(file, &hop.alias, hop.port, &shown).map_err(|error| {
+                SshError::Keep {
+                    place,
+                    file: file.clone(),
+                    why: error.to_string(),
+                }
+            })?;
+        }
+        Ok(Some(shown))
     }
 }
 

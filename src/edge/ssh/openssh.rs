@@ -77,7 +77,8 @@ impl OpenSsh {
         if let Some(user) = &self.destination.user {
             arguments.extend(["-l".to_owned(), user.clone()]);
         }
-        arguments.extend(["--".to_owned(), self.destination.address.clone()]);
+        let address = self.destination.address.trim_matches(['[', ']']);
+        arguments.extend(["--".to_owned(), address.to_owned()]);
         arguments
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader as _};
@@ -58,10 +59,12 @@ impl AgentError {
 }
 
 /// Where programs for hosts are looked for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Agents {
     explicit: Option<PathBuf>,
     own: PathBuf,
+    /// What was found: a program is large, and is read once.
+    found: Mutex<Vec<(Option<Arch>, AgentProgram)>>,
 }
 
 impl Agents {
@@ -74,7 +77,11 @@ impl Agents {
             path: "/proc/self/exe".into(),
             source,
         })?;
-        Ok(Self { explicit, own })
+        Ok(Self {
+            explicit,
+            own,
+            found: Mutex::default(),
+        })
     }
 
     /// As if this program were there.
@@ -82,6 +89,7 @@ impl Agents {
         Self {
             explicit: None,
             own,
+            found: Mutex::default(),
         }
     }
 
@@ -90,6 +98,18 @@ impl Agents {
     /// # Errors
     /// [`AgentError`].
     pub fn find(&self, arch: Option<Arch>) -> Result<AgentProgram, AgentError> {
+        let Ok(mut found) = self.found.lock() else {
+            return self.look_for(arch);
+        };
+        if let Some((_, program)) = found.iter().find(|(asked, _)| *asked == arch) {
+            return Ok(program.clone());
+        }
+        let program = self.look_for(arch)?;
+        found.push((arch, program.clone()));
+        Ok(program)
+    }
+
+    fn look_for(&self, arch: Option<Arch>) -> Result<AgentProgram, AgentError> {
         if let Some(path) = &self.explicit {
             let program = AgentProgram::read(path)?;
             return match arch {
@@ -225,21 +245,23 @@ mod tests {
         let beside = write("forge-arm64", 183, LOAD);
         assert_eq!(agents.find(Some(Arch::Arm64)).unwrap().path, beside);
         write("forge", 62, INTERP);
+        let agents = Agents::beside(own.clone());
         let error = agents.find(Some(Arch::Amd64)).unwrap_err();
         assert!(
             error.to_string().contains("not linked statically"),
             "{error}"
         );
-        let explicit = Agents {
-            explicit: Some(beside),
-            own,
+        let named = || Agents {
+            explicit: Some(beside.clone()),
+            ..Agents::beside(own.clone())
         };
+        let explicit = named();
         assert!(matches!(
             explicit.find(Some(Arch::Amd64)),
             Err(AgentError::OtherArch { .. })
         ));
         assert_eq!(explicit.find(None).unwrap().arch, Arch::Arm64);
         fs::write(folder.path().join("forge-arm64"), "#!/bin/sh").unwrap();
-        assert!(matches!(explicit.find(None), Err(AgentError::Unfit { .. })));
+        assert!(matches!(named().find(None), Err(AgentError::Unfit { .. })));
     }
 }

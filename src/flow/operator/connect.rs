@@ -1,162 +1,26 @@
 //! A conversation with the agent of a host: found or installed, started as root, and greeted.
 
+mod error;
+mod root;
+
 use std::fmt;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::sync::Mutex;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use secrecy::SecretString;
-use serde::Serialize;
 
 use crate::edge::ssh::{
-    AgentError, AgentProgram, Agents, Channel, Ending, Exit, NO_AGENT, Remote, RemoteCommand,
-    SshError, Sudo, arch_of_machine, local,
+    AgentProgram, Agents, Channel, Ending, Exit, NO_AGENT, Remote, RemoteCommand, SshError, Sudo,
+    arch_of_machine, local,
 };
-use crate::edge::terminal::{Prompt, PromptError};
 use crate::pure::name::Arch;
 use crate::pure::protocol::frame::{self, FrameError, FrameKind};
 use crate::pure::protocol::{Event, Hello, Operator, Purpose, Reply, Request, VERSION, Welcome};
 
-/// Why there is no conversation, or no more.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    #[error(transparent)]
-    Ssh(#[from] SshError),
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    #[error("{place}: sudo wants a password, and {source}")]
-    SudoPassword { place: String, source: PromptError },
-    #[error("{place}: sudo does not take the password")]
-    SudoWrong { place: String },
-    #[error("{place}: sudo refuses: {said}")]
-    SudoRefuses { place: String, said: String },
-    #[error("{place}: who logs in is not root, and there is no sudo")]
-    NoSudo { place: String },
-    #[error("{place}: the host is a {machine}, which forge has no program for")]
-    Machine { place: String, machine: String },
-    #[error("{place}: the agent cannot be installed (code {code}): {said}")]
-    Install {
-        place: String,
-        code: i32,
-        said: String,
-    },
-    #[error("{place}: the agent did not answer in time")]
-    NoAnswer { place: String },
-    #[error("{place}: the agent ended with code {code}{}", tail(.said))]
-    Crashed {
-        place: String,
-        code: i32,
-        said: String,
-    },
-    #[error("{place}: {why}")]
-    Frame { place: String, why: String },
-    #[error(
-        "{place}: the agent speaks version {theirs} of the protocol (forge {forge}), and this forge version {VERSION}"
-    )]
-    Version {
-        place: String,
-        theirs: u32,
-        forge: String,
-    },
-    /// The connection, not the agent: what the host does goes on there.
-    #[error("the connection to {place} was lost{}", tail(.why))]
-    Lost { place: String, why: String },
-}
-
-fn tail(text: &str) -> String {
-    match text.trim() {
-        "" => String::new(),
-        text => format!(":\n  {}", text.replace('\n', "\n  ")),
-    }
-}
-
-impl ConnectError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Ssh(error) => return error.hint(),
-            Self::Agent(error) => return Some(error.hint()),
-            Self::SudoPassword { .. } => {
-                "run forge in a terminal, log in as root, or let the user become root without one (`NOPASSWD`)"
-            }
-            Self::SudoWrong { .. } => "it is the password of the user on the host",
-            Self::SudoRefuses { .. } => {
-                "log in as root or as a user that may run all commands with sudo (`user` in the host file)"
-            }
-            Self::NoSudo { .. } => "log in as root (`user` in the host file), or install sudo",
-            Self::Machine { .. } => "forge runs on amd64 and arm64",
-            Self::Install { .. } => "see that `/var/lib/forge` can be written to and has space",
-            Self::NoAnswer { .. } => "try again; `journalctl` on the host may tell more",
-            Self::Crashed { .. } => "see `journalctl` on the host",
-            Self::Frame { .. } => {
-                "nothing may print when somebody logs in without a terminal: look into the shell's start files on the host"
-            }
-            Self::Version { .. } => "use the same forge on both sides",
-            Self::Lost { .. } => return None,
-        };
-        Some(text.to_owned())
-    }
-}
-
-/// How to become root on a host; remembers the password that a person gave, for as long as it lives.
-pub struct BecomeRoot {
-    prompt: Mutex<Box<dyn Prompt + Send>>,
-    password: Mutex<Option<SecretString>>,
-}
-
-impl fmt::Debug for BecomeRoot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BecomeRoot")
-    }
-}
-
-/// A password may be mistyped so often.
-const TRIES: usize = 3;
-
-impl BecomeRoot {
-    pub fn new(prompt: impl Prompt + Send + 'static) -> Self {
-        Self {
-            prompt: Mutex::new(Box::new(prompt)),
-            password: Mutex::default(),
-        }
-    }
-
-    fn way(&self) -> Sudo {
-        let password = self.password.lock().ok().and_then(|known| known.clone());
-        password.map_or(Sudo::Quiet, Sudo::Password)
-    }
-
-    /// Asks for the password, and tries it.
-    fn ask(&self, remote: &dyn Remote) -> Result<(), ConnectError> {
-        let place = remote.describe();
-        let question = format!("Password for sudo on {place}");
-        for _ in 0..TRIES {
-            let asked = match self.prompt.lock() {
-                Ok(mut prompt) => prompt.hidden(&question),
-                Err(_) => Err(PromptError::NoAnswer),
-            };
-            let password = asked.map_err(|source| ConnectError::SudoPassword {
-                place: place.clone(),
-                source,
-            })?;
-            let exit = remote
-                .start(&RemoteCommand::nothing(Sudo::Password(password.clone())))?
-                .finish()?;
-            if exit.code == 0 {
-                if let Ok(mut known) = self.password.lock() {
-                    *known = Some(password);
-                }
-                return Ok(());
-            }
-            if let Some(error) = refused_by_sudo(&place, &exit) {
-                return Err(error);
-            }
-        }
-        Err(ConnectError::SudoWrong { place })
-    }
-}
+pub use error::ConnectError;
+pub use root::BecomeRoot;
+use root::{refused_by_sudo, wants_password};
 
 /// What a conversation is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +31,9 @@ pub struct Opening<'a> {
     pub operator: &'a Operator,
     pub purpose: Purpose,
     pub root: &'a BecomeRoot,
+    /// Sent behind the greeting without waiting for the welcome, which saves a round trip: the first [`Connection::answer`] is
+    /// for it.
+    pub ahead: Option<&'a Request>,
 }
 
 /// A conversation with an agent that has said welcome.
@@ -195,8 +62,8 @@ enum Start {
 }
 
 impl Connection {
-    /// Opens a conversation over a new connection. The greeting is sent along with the command: an agent that is there
-    /// costs no round trip more.
+    /// Opens a conversation over a new connection. The greeting follows the command as soon as the host's window opens: nothing
+    /// is asked before, and an agent that is there costs no round trip more.
     ///
     /// # Errors
     /// [`ConnectError`]; the host is as it was, but for an agent that may have been installed.
@@ -255,7 +122,7 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let place = "this machine".to_owned();
         let hello = hello(operator, purpose);
-        match greet_with(local(program)?, &hello, &place)? {
+        match greet_with(local(program)?, &hello, None, &place)? {
             Start::Welcome(connection) => {
                 connection.check_version()?;
                 Ok(*connection)
@@ -540,19 +407,22 @@ fn hello(operator: &Operator, purpose: Purpose) -> Hello {
 }
 
 fn greet(channel: Channel, opening: &Opening<'_>, place: &str) -> Result<Start, ConnectError> {
-    greet_with(channel, &hello(opening.operator, opening.purpose), place)
+    let hello = hello(opening.operator, opening.purpose);
+    greet_with(channel, &hello, opening.ahead, place)
 }
 
 fn greet_with(
     channel: Channel,
-    hello: &impl Serialize,
+    hello: &Hello,
+    ahead: Option<&Request>,
     place: &str,
 ) -> Result<Start, ConnectError> {
     let (reader, writer, ending) = channel.into_parts();
     let mut reader = BufReader::with_capacity(64 << 10, Counted::new(reader));
     let mut writer = BufWriter::with_capacity(64 << 10, Counted::new(writer));
     // If it cannot be written, the command has ended, and says why.
-    let written = frame::send(&mut writer, hello);
+    let written = frame::send(&mut writer, hello)
+        .and_then(|()| ahead.map_or(Ok(()), |request| frame::send(&mut writer, request)));
     let error = match frame::receive::<Welcome>(&mut reader) {
         Ok(welcome) => {
             return Ok(Start::Welcome(Box::new(Connection {
@@ -613,41 +483,6 @@ fn classify(place: String, exit: Exit) -> Result<Start, ConnectError> {
             said: exit.stderr,
         }),
     )
-}
-
-fn wants_password(exit: &Exit) -> bool {
-    exit.code == 1
-        && [
-            "sudo: a password is required",
-            "sudo: interactive authentication is required",
-            "incorrect password attempt",
-        ]
-        .iter()
-        .any(|text| exit.stderr.contains(text))
-}
-
-fn refused_by_sudo(place: &str, exit: &Exit) -> Option<ConnectError> {
-    let place = place.to_owned();
-    let line_with = |words: &[&str]| {
-        exit.stderr
-            .lines()
-            .find(|line| words.iter().any(|word| line.contains(word)))
-    };
-    if exit.code == 127 && line_with(&["sudo: not found", "sudo: command not found"]).is_some() {
-        return Some(ConnectError::NoSudo { place });
-    }
-    let said = line_with(&[
-        "is not in the sudoers file",
-        "is not allowed to",
-        "may not run sudo",
-        "you must have a tty",
-        "unknown user",
-        "I'm sorry",
-    ])?;
-    Some(ConnectError::SudoRefuses {
-        place,
-        said: said.trim().to_owned(),
-    })
 }
 
 /// Sends the agent; gives the bytes that it took.
