@@ -703,3 +703,26 @@ fn apt_sources() {
         |_, _| {},
     );
 }
+
+#[test]
+fn parcels() {
+    let zstd = zstd::bulk::compress(fuzz::PARCEL_BASE, 3).expect("packed");
+    let mut frame = Vec::new();
+    let mut encoder =
+        zstd::stream::write::Encoder::with_ref_prefix(&mut frame, 3, fuzz::PARCEL_BASE)
+            .expect("an encoder");
+    std::io::Write::write_all(&mut encoder, &fuzz::PARCEL_BASE[100..]).expect("packed");
+    encoder.finish().expect("packed");
+    let size = |size: usize| u32::try_from(size).expect("small").to_be_bytes();
+    let mut patch = vec![2; 1];
+    patch.extend(0_u64.to_be_bytes());
+    patch.extend(size(fuzz::PARCEL_BASE.len()));
+    patch.extend(size(frame.len()));
+    patch.extend(&frame);
+    let said = fuzz::parcel(&patch).expect("judged");
+    // After the frame there is another to come.
+    assert!(said.contains("failed to fill whole buffer"), "{said}");
+    let plain = [&[0], fuzz::PARCEL_BASE].concat();
+    let zstd = [&[1], zstd.as_slice()].concat();
+    run("parcel", fuzz::parcel, &[plain, zstd, patch], 3, |_, _| {});
+}

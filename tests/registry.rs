@@ -18,9 +18,9 @@ use forge::edge::registry::{Compression, Credential, FixedCredentials, Registry,
 use forge::edge::store::{
     MemoryStore, RefChange, Store, Trust, find_bundle, open_bundle, put_bundle,
 };
-use forge::flow::pull::pull;
 use forge::flow::operator::push::{Push, push};
 use forge::flow::progress::Silent;
+use forge::flow::pull::pull;
 use forge::pure::bundle::{Draft, Embedded, Part, PartKind};
 use forge::pure::config::sources::RegistrySource;
 use forge::pure::name::{Arch, BlobDigest};

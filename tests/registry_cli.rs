@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use forge::edge::registry::{FixedCredentials, Registry};
 use forge::edge::store::{DiskStore, MemoryStore, Options, RefChange, Store, Trust, find_bundle};
-use forge::flow::pull::pull;
 use forge::flow::progress::Silent;
+use forge::flow::pull::pull;
 use forge::pure::bundle::embedded;
 use forge::pure::config::sources::RegistrySource;
 use forge::pure::name::{Arch, BlobDigest, ManifestDigest};

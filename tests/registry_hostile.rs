@@ -17,8 +17,8 @@ use forge::edge::registry::{
     Credential, Credentials, DockerCredentials, FixedCredentials, Registry, RegistryError,
 };
 use forge::edge::store::{MemoryStore, Store};
-use forge::flow::pull::pull;
 use forge::flow::progress::Silent;
+use forge::flow::pull::pull;
 use forge::pure::config::sources::RegistrySource;
 use forge::pure::name::{Arch, BlobDigest, ManifestDigest};
 use forge::pure::oci::{Link, Repository, media};

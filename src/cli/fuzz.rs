@@ -5,11 +5,13 @@
 
 mod debian;
 mod packages;
+mod parcel;
 mod python;
 mod registry;
 
 pub use debian::*;
 pub use packages::*;
+pub use parcel::*;
 pub use python::*;
 pub use registry::*;
 

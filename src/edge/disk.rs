@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-pub use power::{Power, Step};
 pub use appended::Appended;
+pub use power::{Power, Step};
 pub use temporary::Temporary;
 
 mod appended;

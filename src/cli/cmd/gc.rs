@@ -6,6 +6,7 @@ use crate::cli::plan::plain;
 use crate::cli::reach::{self, One, Way};
 use crate::cli::table::{amount, counted};
 use crate::cli::{Outcome, bundles, print, print_json};
+use crate::edge::parcel::{ParcelError, Wire};
 use crate::edge::store::{Store as _, plan_gc};
 use crate::flow::operator::remote;
 use crate::pure::protocol::Purpose;
@@ -45,20 +46,30 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     }
     let store = bundles::open_store(global)?;
     let failed = |error| CliError::failed(&error);
+    let packed = |error: ParcelError| CliError::failed(&error);
     let plan = plan_gc(&store).map_err(failed)?;
     let (kept, kept_bytes) = (plan.kept, plan.kept_bytes);
+    // What a deploy that was cut off has packed: the next one packs it anew.
+    let parcels = match Wire::existing(&store).map_err(packed)? {
+        Some(wire) if args.dry_run => {
+            let files = wire.files().map_err(packed)?;
+            (files.len(), files.values().sum())
+        }
+        Some(wire) => wire.clear().map_err(packed)?,
+        None => (0, 0),
+    };
     let (verb, blobs, bytes) = if args.dry_run {
         (
             "would remove",
-            plan.blobs.len() + plan.temporaries.len(),
-            plan.bytes(),
+            plan.blobs.len() + plan.temporaries.len() + parcels.0,
+            plan.bytes() + parcels.1,
         )
     } else {
         let collected = store.collect(plan).map_err(failed)?;
         (
             "removed",
-            collected.blobs + collected.temporaries,
-            collected.bytes,
+            collected.blobs + collected.temporaries + parcels.0,
+            collected.bytes + parcels.1,
         )
     };
     if args.json {

@@ -95,18 +95,11 @@ fn whole(from: &mut Blob, size: u64, to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn patch(
-    base: &mut Window,
-    from: &mut Blob,
-    size: u64,
-    to: &mut dyn Write,
-) -> Result<(), Failure> {
+fn patch(base: &mut Window, from: &mut Blob, size: u64, to: &mut dyn Write) -> Result<(), Failure> {
     let mut content = Vec::new();
     for segment in segments(base.size(), size) {
         content.clear();
-        from.by_ref()
-            .take(segment.size)
-            .read_to_end(&mut content)?;
+        from.by_ref().take(segment.size).read_to_end(&mut content)?;
         let prefix = base
             .slide(segment.base_from, segment.base_size)
             .map_err(Failure::Base)?;

@@ -74,6 +74,21 @@ impl Partials {
         self.folder.read(&parcel.hex())
     }
 
+    /// Removes all of it: when nothing is being received. Gives the number of files and of bytes.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn clear(path: &Path) -> Result<(usize, u64), DiskError> {
+        let all = Self::list(path)?;
+        if !all.is_empty() {
+            let partials = Self::open(path)?;
+            for parcel in all.keys() {
+                partials.remove(*parcel)?;
+            }
+        }
+        Ok((all.len(), all.values().sum()))
+    }
+
     /// # Errors
     /// [`DiskError`].
     pub fn remove(&self, parcel: BlobDigest) -> Result<(), DiskError> {

@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::ParcelError;
-use crate::edge::disk::{DiskError, Folder, Hold, Lock, LockError, Temporary};
-use crate::edge::store::Store;
+use crate::edge::disk::{DiskError, Folder, Hold, Kind, Lock, LockError, Temporary};
+use crate::edge::store::{DiskStore, Store};
 use crate::pure::delivery::{Choice, Encoding, Parcel};
 use crate::pure::name::BlobDigest;
 
@@ -75,29 +75,52 @@ impl Wire {
         })
     }
 
-    /// Removes all parcels, when a deploy is over; unless somebody else is using them, who will. Gives the number of bytes.
+    /// The folder beside this store, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn existing(store: &DiskStore) -> Result<Option<Self>, ParcelError> {
+        let path = Self::beside(store);
+        match Folder::open(&path) {
+            Ok(_) => Self::open(&path).map(Some),
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the folder of a store is.
+    pub fn beside(store: &DiskStore) -> PathBuf {
+        store.path().join("wire")
+    }
+
+    /// What there is, with its size: parcels, and what a killed process has left of them.
     ///
     /// # Errors
     /// [`ParcelError::Disk`].
-    pub fn clear(self) -> Result<u64, ParcelError> {
+    pub fn files(&self) -> Result<BTreeMap<String, u64>, ParcelError> {
+        files(&self.folder)
+    }
+
+    /// Removes all parcels, when a deploy is over; unless somebody else is using them, who will. Gives the number of files and of bytes.
+    ///
+    /// # Errors
+    /// [`ParcelError::Disk`].
+    pub fn clear(self) -> Result<(usize, u64), ParcelError> {
         let Self { folder, lock, .. } = self;
         drop(lock);
         let _lock = match folder.lock(LOCK, Hold::Alone, Duration::ZERO) {
             Ok(lock) => lock,
-            Err(LockError::Busy { .. }) => return Ok(0),
+            Err(LockError::Busy { .. }) => return Ok((0, 0)),
             Err(error) => return Err(error.into()),
         };
-        let mut bytes = 0;
-        for name in folder.names()? {
-            let Some(text) = name.to_str() else { continue };
-            if let Some(crate::edge::disk::Kind::File(size)) = folder.look(text)?
-                && text != LOCK
-                && folder.remove(&name)?
-            {
+        let (mut removed, mut bytes) = (0, 0);
+        for (name, size) in files(&folder)? {
+            if folder.remove(OsStr::new(&name))? {
+                removed += 1;
                 bytes += size;
             }
         }
-        Ok(bytes)
+        Ok((removed, bytes))
     }
 
     /// The bytes of a parcel, from here on.
@@ -114,7 +137,7 @@ impl Wire {
         let pack = |source| ParcelError::Pack { blob, source };
         match &made.file {
             Some(name) => {
-                let mut file = self.existing(name)?;
+                let mut file = self.made(name)?;
                 file.seek(SeekFrom::Start(from)).map_err(pack)?;
                 Ok(Box::new(file))
             }
@@ -126,7 +149,7 @@ impl Wire {
         }
     }
 
-    fn existing(&self, name: &str) -> Result<std::fs::File, ParcelError> {
+    fn made(&self, name: &str) -> Result<std::fs::File, ParcelError> {
         let missing = || DiskError {
             operation: "read",
             path: self.folder.path().join(name),
@@ -146,7 +169,10 @@ impl Wire {
         let mut hasher = Hasher {
             hasher: Sha256::new(),
         };
-        let copied = io::copy(&mut io::BufReader::with_capacity(1 << 17, file), &mut hasher);
+        let copied = io::copy(
+            &mut io::BufReader::with_capacity(1 << 17, file),
+            &mut hasher,
+        );
         if let Ok(bytes) = copied {
             let digest = BlobDigest::from_hasher(hasher.hasher);
             if *name == file_name(choice, digest) {
@@ -182,6 +208,19 @@ impl Wire {
             file: Some(name),
         })
     }
+}
+
+fn files(folder: &Folder) -> Result<BTreeMap<String, u64>, ParcelError> {
+    let mut all = BTreeMap::new();
+    for name in folder.names()? {
+        let Some(name) = name.to_str() else { continue };
+        if let Some(Kind::File(size)) = folder.look(name)?
+            && name != LOCK
+        {
+            all.insert(name.to_owned(), size);
+        }
+    }
+    Ok(all)
 }
 
 fn key(choice: &Choice) -> String {

@@ -78,9 +78,7 @@ fn collect(
     let bytes = match store.read(link.digest) {
         Ok(bytes) => bytes,
         // Somebody else finds that, and says so.
-        Err(
-            StoreError::Missing { .. } | StoreError::Corrupt { .. } | StoreError::Read { .. },
-        ) => {
+        Err(StoreError::Missing { .. } | StoreError::Corrupt { .. } | StoreError::Read { .. }) => {
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -208,7 +206,10 @@ impl<'a> Receiver<'a> {
     /// [`HostError::Refused`] if there are more than were announced; [`HostError::Disk`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         let Some(current) = &mut self.current else {
-            return Err(HostError::refused("bytes came that belong to no parcel", None));
+            return Err(HostError::refused(
+                "bytes came that belong to no parcel",
+                None,
+            ));
         };
         let count = bytes.len() as u64;
         if count > current.parcel.bytes - current.got {

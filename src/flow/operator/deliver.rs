@@ -108,11 +108,10 @@ pub fn contents(store: &dyn Store, manifests: &[Link]) -> Result<Vec<Piece>, Pre
     let mut all = Vec::new();
     for manifest in manifests {
         let bytes = store.read(manifest.digest)?;
-        let of_image =
-            pieces(manifest, &bytes).map_err(|source| PrepareError::Manifest {
-                digest: manifest.digest,
-                source,
-            })?;
+        let of_image = pieces(manifest, &bytes).map_err(|source| PrepareError::Manifest {
+            digest: manifest.digest,
+            source,
+        })?;
         all.extend(of_image);
     }
     Ok(all)

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what a person waits for, as medians of whole processes beside their targets. It reports and never
 //! fails on a time: on a shared machine that would fail without a reason.
 
+mod deploy;
 mod images;
 mod measure;
 mod peers;
@@ -25,6 +26,15 @@ pub(crate) struct Args {
     /// Only what concerns building images, beside docker, buildah and mmdebstrap where they are installed (root, minutes)
     #[arg(long)]
     images: bool,
+    /// Only what concerns deploying: what travels for an update, and what the host needs to take it
+    #[arg(long, conflicts_with = "images")]
+    deploy: bool,
+    /// The layer that the host has, for `--deploy`
+    #[arg(long, requires_all = ["deploy", "new"])]
+    base: Option<PathBuf>,
+    /// The layer that it is to get
+    #[arg(long, requires_all = ["deploy", "base"])]
+    new: Option<PathBuf>,
     /// Runs of each; the median is of these
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -62,6 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stores: Cell::new(0),
     };
 
+    if args.deploy {
+        let layers = args.base.as_ref().zip(args.new.as_ref());
+        return deploy::run(&bench, &root, layers);
+    }
     if args.images {
         return images::run(&bench, &root);
     }

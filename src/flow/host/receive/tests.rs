@@ -192,8 +192,9 @@ fn the_host_tells_the_layers_that_patches_may_start_from() {
     writer.commit(&[change]).unwrap();
 
     let new = BlobDigest::of("new");
-    let holding_of =
-        |asked: &[(BlobDigest, u64)]| holding(&store, folder.path(), &asked.iter().copied().collect()).unwrap();
+    let holding_of = |asked: &[(BlobDigest, u64)]| {
+        holding(&store, folder.path(), &asked.iter().copied().collect()).unwrap()
+    };
     let told = holding_of(&[(new, 3), (kept, 4)]);
     assert_eq!(told.missing, BTreeSet::from([new]));
     assert_eq!(
@@ -201,4 +202,19 @@ fn the_host_tells_the_layers_that_patches_may_start_from() {
         BTreeMap::from([("deb/a".to_owned(), BTreeSet::from([old]))])
     );
     assert_eq!(holding_of(&[(kept, 4)]), Holding::default());
+}
+
+#[test]
+fn what_is_of_no_use_can_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = MemoryStore::default();
+    let mut receiver = Receiver::open(&store, folder.path()).unwrap();
+    let bytes = noise(400_000);
+    receiver.begin(plain(&bytes), 0).unwrap();
+    receiver.write(&bytes[..1234]).unwrap();
+    drop(receiver);
+    assert_eq!(Partials::clear(folder.path()).unwrap(), (1, 1234));
+    assert!(Partials::list(folder.path()).unwrap().is_empty());
+    let missing = folder.path().join("missing");
+    assert_eq!(Partials::clear(&missing).unwrap(), (0, 0));
 }
