@@ -93,6 +93,7 @@ impl Connect for OverSsh {
             operator: &self.operator,
             purpose,
             root: &self.root,
+            ahead: None,
         };
         let connection = Connection::open(&*self.remote, &opening);
         Ok(Box::new(connection.map_err(closed)?))
