@@ -100,8 +100,8 @@ fn a_host_that_the_project_has_not_is_told_with_those_it_has() {
             .stdout_eq("")
             .stderr_eq(str![[r#"
 error[F0007]: there is no host `wep`: no `hosts/wep.toml`
-  |
-  = help: did you mean `web`?
+ |
+ = help: did you mean `web`?
 
 error: host `wep` cannot be reached
 help: the hosts of this project: db, web

@@ -149,7 +149,7 @@ fn broken(error: ConnectError) -> TalkError {
 fn said(data: Data) -> Said {
     match data {
         Data::Bytes(bytes) => Said::Data(bytes),
-        Data::Reply(reply) => Said::Reply(*reply),
+        Data::Reply(reply) => Said::Reply(reply),
     }
 }
 

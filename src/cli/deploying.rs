@@ -105,7 +105,7 @@ static TERMINAL: Mutex<()> = Mutex::new(());
 #[derive(Debug)]
 pub(crate) struct Watcher<'a> {
     consent: &'a Consent,
-    progress: Progress,
+    progress: &'a Progress,
     /// Before each line, where there are several hosts.
     prefix: String,
     /// The question.
@@ -120,12 +120,13 @@ impl<'a> Watcher<'a> {
     pub(crate) fn new(
         consent: &'a Consent,
         global: &Global,
+        progress: &'a Progress,
         question: impl Into<String>,
         host: Option<&str>,
     ) -> Self {
         Self {
             consent,
-            progress: Progress::start(global, ""),
+            progress,
             prefix: host
                 .map(|host| format!("{DIM}{host}{DIM:#} "))
                 .unwrap_or_default(),
@@ -139,10 +140,6 @@ impl<'a> Watcher<'a> {
     fn line(&self, text: &str) {
         self.progress.above(&format!("{}{text}\n", self.prefix));
     }
-
-    pub(crate) fn finish(&self) {
-        self.progress.finish();
-    }
 }
 
 impl Person for Watcher<'_> {
@@ -154,9 +151,8 @@ impl Person for Watcher<'_> {
         if !self.consent.json && (!self.quiet || self.consent.plan) {
             let text = plan::draw(proposal, self.consent.diffs());
             let _held = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
-            self.progress.finish();
             // A closed pipe keeps nobody from being asked.
-            let _ = super::print(&text);
+            let _ = self.progress.aside(|| super::print(&text));
         }
         self.proposal = Some(proposal.clone());
     }
@@ -169,8 +165,7 @@ impl Person for Watcher<'_> {
             return Agreement::Go;
         }
         let _held = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
-        self.progress.finish();
-        match ask(&self.question) {
+        match self.progress.aside(|| ask(&self.question)) {
             Ok(true) => Agreement::Go,
             Ok(false) => Agreement::No {
                 why: "not agreed to".to_owned(),

@@ -48,7 +48,12 @@ impl Progress {
 
     /// Writes to stderr, above the line.
     pub(crate) fn above(&self, text: &str) {
-        self.bar.suspend(|| super::tell(text));
+        self.aside(|| super::tell(text));
+    }
+
+    /// Does something with the terminal while the line is out of the way.
+    pub(crate) fn aside<T>(&self, what: impl FnOnce() -> T) -> T {
+        self.bar.suspend(what)
     }
 
     /// So much of so much.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::cli::args::Global;
 use crate::cli::deploying::{self, Consent, Watcher};
 use crate::cli::error::CliError;
+use crate::cli::progress::Progress;
 use crate::cli::reach::{self, One};
 use crate::cli::{Outcome, print_json, tell};
 use crate::edge::patience::Waiting;
@@ -39,7 +40,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let name = reached.name.as_ref().map(ToString::to_string);
     let shown = name.clone().unwrap_or_else(|| "this machine".to_owned());
     let consent = Consent::none(args.json, PATIENCE);
-    let mut watcher = Watcher::new(&consent, global, "", None);
+    let progress = Progress::start(global, "");
+    let mut watcher = Watcher::new(&consent, global, &progress, "", None);
     let mut site = Site {
         name,
         connect: &*reached.connect,
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         deadline: PATIENCE,
     };
     let outcome = deploy::attach(&mut site, &reached.operator.name);
-    watcher.finish();
+    progress.finish();
     if args.json {
         print_json(&deploying::to_json(&shown, &outcome, &watcher, 0))?;
     } else if !global.quiet {

@@ -207,8 +207,9 @@ fn deploy_one(
     let name = host.name.as_str();
     let consent = &args.consent;
     let question = format!("Deploy to {name}?");
-    let mut watcher = Watcher::new(consent, global, question, several.then_some(name));
     let progress = Progress::start(global, "");
+    let prefix = several.then_some(name);
+    let mut watcher = Watcher::new(consent, global, &progress, question, prefix);
     let failed = |error: CliError| deploy::Outcome::Failed {
         why: error.message,
         hints: error.hints,
@@ -239,7 +240,6 @@ fn deploy_one(
         Err(error) => failed(error),
     };
     progress.finish();
-    watcher.finish();
     let json = deploying::to_json(name, &outcome, &watcher, 0);
     (outcome, json)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let reached = reach::connect(&args.one, global)?;
     let mut talk = reached
         .connect
-        .open(Purpose::Ask)
+        .open(Purpose::Change)
         .map_err(reach::not_reached)?;
     let request = Request::Exec {
         service: args.service.clone(),

@@ -100,7 +100,11 @@ fn on_host(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let reached = reach::connect(&one, global)?;
     let mut talk = reached
         .connect
-        .open(Purpose::Change)
+        .open(if args.dry_run {
+            Purpose::Ask
+        } else {
+            Purpose::Change
+        })
         .map_err(reach::not_reached)?;
     let report = remote::gc(&mut *talk, args.keep, args.dry_run).map_err(reach::not_done)?;
     if args.json {

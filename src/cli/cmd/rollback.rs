@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use crate::cli::args::Global;
 use crate::cli::deploying::{self, Consent, Watcher};
 use crate::cli::error::CliError;
+use crate::cli::progress::Progress;
 use crate::cli::reach::{self, One};
 use crate::cli::{Outcome, print_json, tell};
 use crate::edge::patience::Waiting;
@@ -46,7 +47,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let name = reached.name.as_ref().map(ToString::to_string);
     let shown = name.clone().unwrap_or_else(|| "this machine".to_owned());
     let question = format!("Go back on {shown}? What services have written since is not undone.");
-    let mut watcher = Watcher::new(&args.consent, global, question, None);
+    let progress = Progress::start(global, "");
+    let mut watcher = Watcher::new(&args.consent, global, &progress, question, None);
     let started = Instant::now();
     let mut site = Site {
         name,
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         deadline: args.consent.deadline,
     };
     let outcome = deploy::rollback(&mut site, args.to);
-    watcher.finish();
+    progress.finish();
     if args.consent.json {
         let seconds = started.elapsed().as_secs();
         print_json(&deploying::to_json(&shown, &outcome, &watcher, seconds))?;

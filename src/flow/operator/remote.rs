@@ -127,9 +127,11 @@ pub fn logs(
                     .and_then(|()| to.flush())
                     .map_err(RemoteError::Write)?;
             }
-            Said::Reply(Reply::Done) => return Ok(()),
-            Said::Reply(Reply::Event { .. }) => {}
-            Said::Reply(reply) => return Err(no(reply)),
+            Said::Reply(reply) => match *reply {
+                Reply::Done => return Ok(()),
+                Reply::Event { .. } => {}
+                reply => return Err(no(reply)),
+            },
         }
     }
 }
@@ -163,9 +165,11 @@ pub fn exec(
                     .and_then(|()| to.flush())
                     .map_err(RemoteError::Write)?;
             }
-            Said::Reply(Reply::Exited { code }) => return Ok(code),
-            Said::Reply(Reply::Event { .. }) => {}
-            Said::Reply(reply) => return Err(no(reply)),
+            Said::Reply(reply) => match *reply {
+                Reply::Exited { code } => return Ok(code),
+                Reply::Event { .. } => {}
+                reply => return Err(no(reply)),
+            },
         }
     };
     std::thread::scope(|scope| {

@@ -24,7 +24,7 @@ pub enum TalkError {
 /// One thing that the host says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
-    Reply(Reply),
+    Reply(Box<Reply>),
     Data(Vec<u8>),
 }
 
@@ -98,8 +98,10 @@ impl dyn Conversation + '_ {
     pub fn answer(&mut self, on_event: &mut dyn FnMut(Event)) -> Result<Reply, TalkError> {
         loop {
             match self.next()? {
-                Said::Reply(Reply::Event { event }) => on_event(event),
-                Said::Reply(reply) => return Ok(reply),
+                Said::Reply(reply) => match *reply {
+                    Reply::Event { event } => on_event(event),
+                    reply => return Ok(reply),
+                },
                 Said::Data(bytes) => {
                     return Err(TalkError::Nonsense(format!(
                         "{} bytes came where a message was due",

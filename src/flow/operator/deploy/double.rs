@@ -68,7 +68,11 @@ pub(in crate::flow::operator) struct Session {
 
 impl Session {
     pub(in crate::flow::operator) fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::saying(replies.into_iter().map(Said::Reply))
+        Self::saying(
+            replies
+                .into_iter()
+                .map(|reply| Said::Reply(Box::new(reply))),
+        )
     }
 
     pub(in crate::flow::operator) fn saying(says: impl IntoIterator<Item = Said>) -> Self {

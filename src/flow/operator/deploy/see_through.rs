@@ -42,7 +42,11 @@ pub(super) fn see_through(
     expected: &Expected<'_>,
 ) -> Outcome {
     let until = site.patience.elapsed() + site.deadline + GRACE;
-    let reply = talk.ask(request, &mut |event| site.person.event(&event));
+    let mut seen = 0;
+    let reply = talk.ask(request, &mut |event| {
+        seen += 1;
+        site.person.event(&event);
+    });
     drop(talk);
     let known = match reply {
         Ok(reply) => known(reply, expected),
@@ -52,7 +56,7 @@ pub(super) fn see_through(
         }
         Err(_) => Known::Lost,
     };
-    to_the_end(site, known, expected, until)
+    to_the_end(site, known, expected, until, seen)
 }
 
 /// Follows the activation that runs, or tells how the last one ended. One that this operator began is confirmed.
@@ -73,7 +77,11 @@ pub fn attach(site: &mut Site<'_>, operator: &str) -> Outcome {
         closed: &closed,
         from,
     };
-    let reply = talk.ask(&Request::Attach, &mut |event| site.person.event(&event));
+    let mut seen = 0;
+    let reply = talk.ask(&Request::Attach, &mut |event| {
+        seen += 1;
+        site.person.event(&event);
+    });
     drop(talk);
     let known = match reply {
         Ok(reply) => known(reply, &expected),
@@ -88,7 +96,7 @@ pub fn attach(site: &mut Site<'_>, operator: &str) -> Outcome {
             hints: vec!["without a confirmation the host goes back by itself".to_owned()],
         };
     }
-    to_the_end(site, known, &expected, until)
+    to_the_end(site, known, &expected, until, seen)
 }
 
 fn known(reply: Reply, expected: &Expected<'_>) -> Known {
@@ -123,6 +131,7 @@ fn to_the_end(
     mut known: Known,
     expected: &Expected<'_>,
     until: Duration,
+    mut seen: usize,
 ) -> Outcome {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -166,7 +175,7 @@ fn to_the_end(
                 site.person.say("the connection is lost: trying again");
                 site.patience.pause(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                find_again(site, expected)
+                find_again(site, expected, &mut seen)
             }
         };
     }
@@ -183,8 +192,9 @@ fn unknown(site: &Site<'_>, why: &str) -> Outcome {
     }
 }
 
-/// A new connection, and what the host says about the activation.
-fn find_again(site: &mut Site<'_>, expected: &Expected<'_>) -> Known {
+/// A new connection, and what the host says about the activation. Its events come from the first again: those that were `seen` are not told
+/// twice.
+fn find_again(site: &mut Site<'_>, expected: &Expected<'_>, seen: &mut usize) -> Known {
     let Ok(mut talk) = site.connect.open(Purpose::Change) else {
         return Known::Lost;
     };
@@ -208,7 +218,15 @@ fn find_again(site: &mut Site<'_>, expected: &Expected<'_>) -> Known {
             bundle,
         });
     }
-    match talk.ask(&Request::Attach, &mut |event| site.person.event(&event)) {
+    let mut heard = 0;
+    let reply = talk.ask(&Request::Attach, &mut |event| {
+        heard += 1;
+        if heard > *seen {
+            site.person.event(&event);
+        }
+    });
+    *seen = heard.max(*seen);
+    match reply {
         Ok(Reply::Ended { ending }) => match (&ending, journal) {
             // Of an activation before this one, which never began.
             (Ending::AwaitingConfirmation { .. } | Ending::Confirmed { .. }, None) => back(),

@@ -569,7 +569,7 @@ fn a_command_is_given_its_input_and_gives_its_output_and_code() {
     let says = [
         Said::Data(b"\x01out".to_vec()),
         Said::Data(b"\x02err".to_vec()),
-        Said::Reply(Reply::Exited { code: 7 }),
+        Said::Reply(Box::new(Reply::Exited { code: 7 })),
     ];
     let host = Host::new([Some(Session::saying(says))]);
     let mut talk = host.open(Purpose::Ask).unwrap();
@@ -600,7 +600,7 @@ fn logs_are_written_as_they_come_and_a_no_is_told() {
     let says = [
         Said::Data(b"a\n".to_vec()),
         Said::Data(b"b\n".to_vec()),
-        Said::Reply(Reply::Done),
+        Said::Reply(Box::new(Reply::Done)),
     ];
     let host = Host::new([
         Some(Session::saying(says)),
@@ -613,4 +613,31 @@ fn logs_are_written_as_they_come_and_a_no_is_told() {
     let mut talk = host.open(Purpose::Ask).unwrap();
     let error = remote::logs(&mut *talk, &request, &mut out).unwrap_err();
     assert_eq!(error.to_string(), "no such service");
+}
+
+#[test]
+fn events_that_come_again_after_a_loss_are_told_once() {
+    let event = |text: &str| Reply::Event {
+        event: Event::Say {
+            text: text.to_owned(),
+        },
+    };
+    let again = [event("a"), event("b"), event("c"), ended(back())];
+    let host = Host::new([
+        activation([event("a"), event("b")]),
+        Some(Session::new([event("a")]).with(journal("anna@laptop"))),
+        Some(Session::new(again).with(journal("anna@laptop"))),
+    ]);
+    let mut run = Run::default();
+    let (outcome, anna, _) = run.with(&host, |site, crates| deploy(site, &cargo(), crates, false));
+    assert_eq!(outcome.word(), "rolled_back");
+    let told: Vec<&str> = anna
+        .events
+        .iter()
+        .map(|event| match event {
+            Event::Say { text } => text.as_str(),
+            _ => "?",
+        })
+        .collect();
+    assert_eq!(told, ["a", "b", "c"]);
 }
