@@ -319,7 +319,7 @@ impl Engine {
         })
     }
 
-    /// Every image that Docker lists, in one question; what it cannot run may be among them.
+    /// Every image that Docker lists and can inspect, in one question; what it cannot run may be among them.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -328,7 +328,24 @@ impl Engine {
         let mut ids: Vec<&str> = ids.split_whitespace().collect();
         ids.sort_unstable();
         ids.dedup();
-        self.inspect(&["image", "inspect"], &ids)
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments: Vec<&str> = ["image", "inspect"].into_iter().chain(ids).collect();
+        let (mut printed, mut said) = (Vec::new(), Vec::new());
+        let ended = self
+            .call(&arguments, ASK)
+            .stream(None, &mut printed, &mut said)?
+            .ok_or(EngineError::Missing("docker"))?;
+        if !ended.is_success() {
+            // An image that is damaged, or gone since, must not hide the others; a daemon that is gone must not look like one without
+            // images.
+            self.info()?;
+        }
+        serde_json::from_slice(&printed).map_err(|source| EngineError::Answer {
+            command: "image inspect".to_owned(),
+            source,
+        })
     }
 
     fn inspect<T: DeserializeOwned>(
