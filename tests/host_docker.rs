@@ -14,9 +14,8 @@ mod host_docker_support;
 use std::fs;
 use std::time::Duration;
 
-use forge::edge::host::engine::LogOptions;
 use forge::flow::host::resource::{Resource as _, Way};
-use forge::flow::host::services::{self, Services, Streams};
+use forge::flow::host::services::{self, LogOptions, Services, Streams};
 use forge::flow::host::tell::{Kept, Silent};
 use forge::flow::host::{HostError, images, networks::Networks, preflight, probes};
 use forge::pure::generation::{Action, Check, Probe, Target};

@@ -1,6 +1,7 @@
 //! Docker on the host, by its command line (20.10 or newer).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -554,13 +555,11 @@ impl Engine {
         command: &[String],
         user: Option<&str>,
         limit: Duration,
-        stdin: Option<&mut (dyn Read + Send)>,
-        stdout: &mut (dyn Write + Send),
-        stderr: &mut (dyn Write + Send),
+        streams: Streams<'_>,
     ) -> Result<Ended, EngineError> {
-        let arguments = exec_arguments(id, command, user, stdin.is_some());
+        let arguments = exec_arguments(id, command, user, streams.stdin.is_some());
         self.call(&arguments, limit)
-            .stream(stdin, stdout, stderr)?
+            .stream(streams.stdin, streams.stdout, streams.stderr)?
             .ok_or(EngineError::Missing("docker"))
     }
 
@@ -578,6 +577,22 @@ impl Engine {
         self.call(&arguments, limit)
             .judge(|_| {})?
             .ok_or(EngineError::Missing("docker"))
+    }
+}
+
+/// Streams of a program in a container.
+pub struct Streams<'a> {
+    /// It must end, or the program read it whole.
+    pub stdin: Option<&'a mut (dyn Read + Send)>,
+    pub stdout: &'a mut (dyn Write + Send),
+    pub stderr: &'a mut (dyn Write + Send),
+}
+
+impl fmt::Debug for Streams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams")
+            .field("stdin", &self.stdin.is_some())
+            .finish_non_exhaustive()
     }
 }
 
