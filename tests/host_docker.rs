@@ -14,9 +14,8 @@ mod host_docker_support;
 use std::fs;
 use std::time::Duration;
 
-use forge::edge::host::engine::LogOptions;
 use forge::flow::host::resource::{Resource as _, Way};
-use forge::flow::host::services::{self, Services, Streams};
+use forge::flow::host::services::{self, LogOptions, Services, Streams};
 use forge::flow::host::tell::{Kept, Silent};
 use forge::flow::host::{HostError, images, networks::Networks, preflight, probes};
 use forge::pure::generation::{Action, Check, Probe, Target};
@@ -112,7 +111,6 @@ fn images_are_loaded_once_without_what_docker_has_and_proven() {
             .ask(&["image", "inspect", "--format", &format, &tag]);
         let layer = std::path::Path::new(diff.trim()).parent().unwrap();
         fs::rename(layer, layer.with_extension("aside")).unwrap();
-        world.daemon.ask(&["image", "inspect", &tag]);
         assert!(!world.daemon.docker(&["create", &tag, "/"]).status.success());
     };
     aside("UpperDir");
@@ -125,6 +123,7 @@ fn images_are_loaded_once_without_what_docker_has_and_proven() {
     // A layer that another image holds, too, is not replaced by a load: it cannot be mended, and nothing that lies stays.
     fs::remove_file(&proofs).unwrap();
     aside("LowerDir");
+    world.daemon.ask(&["image", "inspect", &tag]);
     let error = images::ensure(&world.host, &second, &Silent).unwrap_err();
     assert!(matches!(error, HostError::Thing { .. }), "{error}");
     assert!(

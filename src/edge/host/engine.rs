@@ -1,6 +1,7 @@
 //! Docker on the host, by its command line (20.10 or newer).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -319,7 +320,7 @@ impl Engine {
         })
     }
 
-    /// Every image that Docker lists, in one question; what it cannot run may be among them.
+    /// Every image that Docker lists and can inspect, in one question; what it cannot run may be among them.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -328,7 +329,24 @@ impl Engine {
         let mut ids: Vec<&str> = ids.split_whitespace().collect();
         ids.sort_unstable();
         ids.dedup();
-        self.inspect(&["image", "inspect"], &ids)
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments: Vec<&str> = ["image", "inspect"].into_iter().chain(ids).collect();
+        let (mut printed, mut said) = (Vec::new(), Vec::new());
+        let ended = self
+            .call(&arguments, ASK)
+            .stream(None, &mut printed, &mut said)?
+            .ok_or(EngineError::Missing("docker"))?;
+        if !ended.is_success() {
+            // An image that is damaged, or gone since, must not hide the others; a daemon that is gone must not look like one without
+            // images.
+            self.info()?;
+        }
+        serde_json::from_slice(&printed).map_err(|source| EngineError::Answer {
+            command: "image inspect".to_owned(),
+            source,
+        })
     }
 
     fn inspect<T: DeserializeOwned>(
@@ -537,13 +555,11 @@ impl Engine {
         command: &[String],
         user: Option<&str>,
         limit: Duration,
-        stdin: Option<&mut (dyn Read + Send)>,
-        stdout: &mut (dyn Write + Send),
-        stderr: &mut (dyn Write + Send),
+        streams: Streams<'_>,
     ) -> Result<Ended, EngineError> {
-        let arguments = exec_arguments(id, command, user, stdin.is_some());
+        let arguments = exec_arguments(id, command, user, streams.stdin.is_some());
         self.call(&arguments, limit)
-            .stream(stdin, stdout, stderr)?
+            .stream(streams.stdin, streams.stdout, streams.stderr)?
             .ok_or(EngineError::Missing("docker"))
     }
 
@@ -561,6 +577,22 @@ impl Engine {
         self.call(&arguments, limit)
             .judge(|_| {})?
             .ok_or(EngineError::Missing("docker"))
+    }
+}
+
+/// Streams of a program in a container.
+pub struct Streams<'a> {
+    /// It must end, or the program read it whole.
+    pub stdin: Option<&'a mut (dyn Read + Send)>,
+    pub stdout: &'a mut (dyn Write + Send),
+    pub stderr: &'a mut (dyn Write + Send),
+}
+
+impl fmt::Debug for Streams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams")
+            .field("stdin", &self.stdin.is_some())
+            .finish_non_exhaustive()
     }
 }
 

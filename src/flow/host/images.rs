@@ -313,7 +313,8 @@ fn load(
     let tag = Target::image_tag(pin);
     // A tag that stands for something else, or for what cannot be run, would be taken for the new one. What it stood for is not relied on.
     let omitted = if asked.id_of(&tag).is_some() {
-        asked.engine.remove_image(&tag)?;
+        // If that fails, the load says more.
+        let _ = asked.engine.remove_image(&tag);
         BTreeSet::new()
     } else {
         asked.omitted(stored)

@@ -8,7 +8,7 @@ mod difference;
 mod plan;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 pub(super) use plan::compose_text;
@@ -17,7 +17,8 @@ use super::networks::PROJECT;
 use super::resource::{Resource, Way};
 use super::tell::Tell;
 use super::{Host, HostError};
-use crate::edge::host::engine::{Container, Engine, LogOptions};
+use crate::edge::host::engine::{Container, Engine};
+pub use crate::edge::host::engine::{LogOptions, Streams};
 use crate::edge::program::Ended;
 use crate::pure::generation::{Change, Target};
 use crate::pure::name::ServiceName;
@@ -148,15 +149,6 @@ pub fn logs(
     Ok(engine.logs(&container.id, options, to, errors_to)?)
 }
 
-/// Streams of a program in a container.
-#[allow(missing_debug_implementations)]
-pub struct Streams<'a> {
-    /// It must end, or the program read it whole.
-    pub stdin: Option<&'a mut (dyn Read + Send)>,
-    pub stdout: &'a mut (dyn Write + Send),
-    pub stderr: &'a mut (dyn Write + Send),
-}
-
 /// Runs a program in the running container of a service: words, no shell.
 ///
 /// # Errors
@@ -180,10 +172,5 @@ pub fn exec(
             None,
         ));
     }
-    let Streams {
-        stdin,
-        stdout,
-        stderr,
-    } = streams;
-    Ok(engine.exec(&container.id, command, user, limit, stdin, stdout, stderr)?)
+    Ok(engine.exec(&container.id, command, user, limit, streams)?)
 }

@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::super::export::{ExportError, Exported, Target, export};
+use super::super::export::{
+    ExportError, Exported, Form, Target, export, stream_image, stream_image_without,
+};
 use super::super::{
     DiskStore, MemoryStore, Store, StoreError, Trust, open_bundle, put_bundle, verify,
 };
@@ -209,4 +212,36 @@ fn damage_is_not_exported() {
         assert_eq!(listing(folder.path()), before);
     }
     assert!(verify(&store).unwrap().is_intact());
+}
+
+#[test]
+fn a_stream_can_leave_out_layers_and_nothing_that_refers_to_them() {
+    // A bundle's manifest has a config and layers, as an image's has.
+    let sealed = bundle("a", 3);
+    let store = memory(&sealed);
+    let image = sealed.package_index(&[]).unwrap().root;
+    let entries = |bytes: &[u8]| -> Vec<(String, Vec<u8>)> {
+        let mut archive = tar::Archive::new(bytes);
+        let read = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+            (entry.path().unwrap().display().to_string(), content)
+        };
+        archive.entries().unwrap().map(read).collect()
+    };
+    let tag = "forge.invalid/a:1";
+    let mut whole = Vec::new();
+    let all = stream_image(&store, &image, tag, Form::Docker, &mut whole).unwrap();
+    let omitted = crate::pure::name::BlobDigest::of("a 1");
+    let set = BTreeSet::from([omitted]);
+    let mut part = Vec::new();
+    let some = stream_image_without(&store, &image, tag, Form::Docker, &set, &mut part).unwrap();
+    assert_eq!(some.blobs, all.blobs - 1);
+    assert_eq!(some.bytes, all.bytes - "a 1".len() as u64);
+    let mut expected = entries(&whole);
+    let before = expected.len();
+    expected.retain(|(name, _)| *name != format!("blobs/sha256/{}", omitted.hex()));
+    assert_eq!(expected.len(), before - 1);
+    assert_eq!(entries(&part), expected);
 }
