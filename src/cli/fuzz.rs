@@ -12,8 +12,8 @@ mod registry;
 
 pub use debian::*;
 pub use packages::*;
-pub use protocol::*;
 pub use parcel::*;
+pub use protocol::*;
 pub use python::*;
 pub use registry::*;
 

@@ -7,9 +7,9 @@ use crate::edge::host::paths::Paths;
 use crate::edge::host::state::State;
 use crate::edge::store::{DiskStore, Options};
 use crate::flow::host::confirm::secrets_at_boot;
-use crate::flow::host::tell::{Tell, ToLog};
 use crate::flow::host::serve;
 use crate::flow::host::serve::live::Live;
+use crate::flow::host::tell::{Tell, ToLog};
 use crate::flow::host::{Host, HostError, activate, recover};
 use crate::pure::protocol::{Ending, Event};
 

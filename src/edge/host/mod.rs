@@ -19,9 +19,9 @@ pub mod own_units;
 pub mod paths;
 pub mod place;
 pub mod remembered;
-pub mod secrets;
 #[cfg(test)]
 pub(crate) mod scratch;
+pub mod secrets;
 pub mod sshd;
 pub mod state;
 pub mod sysctl;

@@ -24,12 +24,12 @@ pub mod services;
 pub mod stage;
 pub mod sysctls;
 pub mod tell;
-pub mod units;
-pub mod users;
-pub mod volumes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 mod tests;
+pub mod units;
+pub mod users;
+pub mod volumes;
 pub mod works;
 
 pub use error::HostError;

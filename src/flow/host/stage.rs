@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::converge::Failure;
-use super::tell::Tell;
-use super::works::Works;
 use super::files::content::stage_content;
 use super::services::NAME;
+use super::tell::Tell;
+use super::works::Works;
 use super::{Host, HostError, images, preflight, probes, secrets};
 use crate::edge::host::compose::Compose;
 use crate::edge::host::engine::Engine;

@@ -141,9 +141,7 @@ pub fn decode<T: DeserializeOwned>(kind: FrameKind, payload: &[u8]) -> Result<T,
         FrameKind::Packed => {
             let unreadable = |error: io::Error| FrameError::Message(error.to_string());
             let mut decoder = zstd::Decoder::new(payload).map_err(unreadable)?;
-            decoder
-                .window_log_max(LARGEST_WINDOW)
-                .map_err(unreadable)?;
+            decoder.window_log_max(LARGEST_WINDOW).map_err(unreadable)?;
             let mut bytes = Vec::new();
             decoder
                 .take(LARGEST_MESSAGE as u64 + 1)

@@ -121,13 +121,8 @@ impl Conversation<'_> {
     }
 
     fn start(&mut self, to: u64, plan: BlobDigest, deadline: Duration) -> Result<Reply, Fault> {
-        self.environment.start(
-            self.host,
-            to,
-            plan,
-            deadline,
-            &self.hello.operator.name,
-        )?;
+        self.environment
+            .start(self.host, to, plan, deadline, &self.hello.operator.name)?;
         // From here on the activation keeps others away by itself: it outlives this conversation.
         self.lease = Holds::Given;
         self.follow(0)

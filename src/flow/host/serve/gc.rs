@@ -103,7 +103,8 @@ impl Conversation<'_> {
         let records = self.environment.records(self.host)?;
         let current = self.environment.current(self.host)?;
         let journal = self.environment.journal(self.host)?;
-        let kept_numbers = kept_generations(&records, current.as_ref(), journal.as_ref(), keep.max(1));
+        let kept_numbers =
+            kept_generations(&records, current.as_ref(), journal.as_ref(), keep.max(1));
         let store: &dyn Store = &self.host.store;
         let names = store.refs()?;
 

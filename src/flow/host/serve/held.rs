@@ -19,8 +19,8 @@ pub(super) fn pinned(store: &dyn Store) -> Result<BTreeMap<ManifestDigest, Link>
         if !manifest::is_index(&entry.link.media_type) {
             continue;
         }
-        let Some(index) = small(store, entry.link.digest)
-            .and_then(|bytes| manifest::parse_index(&bytes).ok())
+        let Some(index) =
+            small(store, entry.link.digest).and_then(|bytes| manifest::parse_index(&bytes).ok())
         else {
             continue;
         };

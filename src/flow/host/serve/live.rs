@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use super::parts::{
-    Environment, ExecOrder, FetchOrder, Fetched, LogOrder, Machine, Receiving,
-};
+use super::parts::{Environment, ExecOrder, FetchOrder, Fetched, LogOrder, Machine, Receiving};
 use crate::edge::clock::{Clock, WallClock};
 use crate::edge::host::engine::{Engine, LogOptions};
 use crate::edge::host::machine_facts::{self, Facts};
@@ -15,8 +13,8 @@ use crate::edge::host::{events, lease, sshd, systemd};
 use crate::edge::http::Http;
 use crate::flow::host::receive::{self, Receiver};
 use crate::flow::host::resource::Way;
-use crate::flow::host::tell::Tell;
 use crate::flow::host::services::{self, Streams};
+use crate::flow::host::tell::Tell;
 use crate::flow::host::{
     Host, HostError, activate, confirm, converge, fetch, generations, images, lockout, recover,
     stage,
@@ -120,12 +118,7 @@ impl Environment for Live {
         converge::plan(host, current, before, way.want)
     }
 
-    fn refusals(
-        &self,
-        host: &Host,
-        way: Way<'_>,
-        missing: u64,
-    ) -> Result<Vec<String>, HostError> {
+    fn refusals(&self, host: &Host, way: Way<'_>, missing: u64) -> Result<Vec<String>, HostError> {
         let mut refusals = stage::refusals(host, way.want, missing)?;
         refusals.extend(lockout::refusals(host, way, &sshd::deployer())?);
         Ok(refusals)

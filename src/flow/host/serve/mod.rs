@@ -445,9 +445,9 @@ fn failure(step: &str, touched: bool, error: &HostError) -> Reply {
             why: why.clone(),
             hint: hint.clone(),
         },
-        HostError::Lease(LeaseError::Held(_)) => refused(
-            "wait for it to end; `forge unlock` gives up a lease whose holder is gone",
-        ),
+        HostError::Lease(LeaseError::Held(_)) => {
+            refused("wait for it to end; `forge unlock` gives up a lease whose holder is gone")
+        }
         HostError::Lease(LeaseError::Unfinished { .. }) => {
             refused("`forge status` says how far it is")
         }

@@ -12,9 +12,7 @@ use crate::pure::bundle::Embedded;
 use crate::pure::delivery::{Holding, Parcel};
 use crate::pure::generation::{Fetch, Journal, Plan, Record, Target};
 use crate::pure::name::{Arch, BlobDigest, BundleDigest, ImageName};
-use crate::pure::protocol::{
-    Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus,
-};
+use crate::pure::protocol::{Ending, Event, ImageState, Lease, Operator, Secretive, ServiceStatus};
 
 /// What a machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,12 +153,7 @@ pub trait Environment: Debug + Sync {
     ///
     /// # Errors
     /// As [`Self::plan`].
-    fn refusals(
-        &self,
-        host: &Host,
-        way: Way<'_>,
-        missing: u64,
-    ) -> Result<Vec<String>, HostError>;
+    fn refusals(&self, host: &Host, way: Way<'_>, missing: u64) -> Result<Vec<String>, HostError>;
     /// What is there of the images that services use.
     ///
     /// # Errors
@@ -177,22 +170,15 @@ pub trait Environment: Debug + Sync {
     ///
     /// # Errors
     /// [`HostError`].
-    fn holding(
-        &self,
-        host: &Host,
-        asked: &BTreeMap<BlobDigest, u64>,
-    ) -> Result<Holding, HostError>;
+    fn holding(&self, host: &Host, asked: &BTreeMap<BlobDigest, u64>)
+    -> Result<Holding, HostError>;
     /// # Errors
     /// [`HostError`].
     fn receiving<'h>(&self, host: &'h Host) -> Result<Box<dyn Receiving + 'h>, HostError>;
     /// # Errors
     /// [`HostError`] if nothing could be tried; what failed for one image is in the answer.
-    fn fetch(
-        &self,
-        host: &Host,
-        order: &FetchOrder,
-        tell: &dyn Tell,
-    ) -> Result<Fetched, HostError>;
+    fn fetch(&self, host: &Host, order: &FetchOrder, tell: &dyn Tell)
+    -> Result<Fetched, HostError>;
 
     // Activation: it runs in a unit of its own, and goes on if this process ends.
 

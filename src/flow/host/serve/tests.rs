@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::parts::{
-    Environment, ExecOrder, FetchOrder, Fetched, LogOrder, Machine, Receiving,
-};
+use super::parts::{Environment, ExecOrder, FetchOrder, Fetched, LogOrder, Machine, Receiving};
 use super::*;
 use crate::edge::host::paths::Paths;
 use crate::edge::store::{DiskStore, Options, RefChange, Store, Trust, open_bundle};
@@ -103,11 +101,7 @@ fn bundle_of(text: &str, change: impl FnOnce(&mut Draft)) -> Sealed {
                 "files/forge/compose.yaml".parse().unwrap(),
                 "services: {}".into(),
             ),
-            Part::new(
-                PartKind::File,
-                "files/m/conf".parse().unwrap(),
-                text.into(),
-            ),
+            Part::new(PartKind::File, "files/m/conf".parse().unwrap(), text.into()),
         ],
         images: vec![ImagePin {
             name: "redis".parse().unwrap(),
@@ -206,7 +200,10 @@ impl Laptop {
     }
 
     fn redis(self) -> Self {
-        redis().1.values().fold(self, |laptop, blob| laptop.parcel(blob))
+        redis()
+            .1
+            .values()
+            .fold(self, |laptop, blob| laptop.parcel(blob))
     }
 
     fn talk(self, setup: &Setup) -> Talk {
@@ -607,12 +604,10 @@ fn what_comes_out_of_order_is_refused_and_changes_nothing() {
         ),
         (
             "a part that is longer than the parcel",
-            Laptop::hello(Purpose::Change)
-                .lock()
-                .ask(Request::Parcel {
-                    parcel: parcel(b"blob"),
-                    from: 5,
-                }),
+            Laptop::hello(Purpose::Change).lock().ask(Request::Parcel {
+                parcel: parcel(b"blob"),
+                from: 5,
+            }),
             "shorter than its part",
         ),
         (
@@ -696,7 +691,10 @@ fn the_second_is_told_who_holds_the_host() {
     setup.fake.now().lease = Some(("bert@laptop".to_owned(), false));
     let talk = Laptop::hello(Purpose::Change).lock().talk(&setup);
     assert!(talk.refused().contains("bert@laptop"));
-    assert_eq!(talk.welcome.as_ref().unwrap().lease.as_ref().unwrap().by, "bert@laptop");
+    assert_eq!(
+        talk.welcome.as_ref().unwrap().lease.as_ref().unwrap().by,
+        "bert@laptop"
+    );
     // Its lease is not given back by another.
     assert!(setup.fake.now().lease.is_some());
     let talk = Laptop::hello(Purpose::Change)
@@ -767,7 +765,12 @@ fn only_a_connection_after_the_end_may_confirm() {
             deadline: 0,
         },
     };
-    setup.fake.now().events = vec![Event::Say { text: "x".to_owned() }, ended];
+    setup.fake.now().events = vec![
+        Event::Say {
+            text: "x".to_owned(),
+        },
+        ended,
+    ];
     let confirm = Request::Confirm {
         token: "token".to_owned(),
     };
@@ -856,7 +859,11 @@ fn a_bundle_that_failed_is_activated_only_where_that_is_said() {
             })
             .talk(&setup)
     };
-    assert!(attempt(false).refused().contains("generation 1, health: it ends"));
+    assert!(
+        attempt(false)
+            .refused()
+            .contains("generation 1, health: it ends")
+    );
     assert_eq!(setup.fake.now().started, []);
     attempt(true);
     assert_eq!(setup.fake.now().started.len(), 1);
@@ -912,7 +919,11 @@ fn rolls_back_to_the_last_that_was_confirmed() {
             })
             .talk(&setup)
     };
-    assert!(roll(BlobDigest::of("old")).refused().contains("has changed"));
+    assert!(
+        roll(BlobDigest::of("old"))
+            .refused()
+            .contains("has changed")
+    );
     let talk = roll(planned.plan());
     assert!(matches!(talk.last(), Reply::Ended { .. }));
     assert_eq!(
@@ -994,7 +1005,10 @@ fn wherever_the_connection_ends_no_lease_stays_unless_an_activation_has_it() {
             _ => assert_eq!(now.lease.as_ref().unwrap().0, "activation", "{at}"),
         }
         let store: &dyn Store = &setup.host.store;
-        assert!(crate::edge::store::verify(store).unwrap().is_intact(), "{at}");
+        assert!(
+            crate::edge::store::verify(store).unwrap().is_intact(),
+            "{at}"
+        );
     };
     let mut starts = 0;
     for at in (0..=said.len()).step_by(53).chain([said.len()]) {
@@ -1017,7 +1031,10 @@ fn wherever_the_connection_ends_no_lease_stays_unless_an_activation_has_it() {
         );
         is_sound(&setup, at);
         starts += setup.fake.now().started.len();
-        assert!(ended.is_err() || setup.fake.now().started.len() == 1, "{at}");
+        assert!(
+            ended.is_err() || setup.fake.now().started.len() == 1,
+            "{at}"
+        );
     }
     assert!(starts < 1200 / 61);
 }
@@ -1110,7 +1127,9 @@ fn verifies_blobs_files_and_what_runs() {
     let sealed = bundle("one");
     deploy(&setup, &sealed);
     let verify = || {
-        let talk = Laptop::hello(Purpose::Ask).ask(Request::Verify).talk(&setup);
+        let talk = Laptop::hello(Purpose::Ask)
+            .ask(Request::Verify)
+            .talk(&setup);
         match talk.last() {
             Reply::Verified { problems, .. } => problems.clone(),
             other => panic!("{other:?}"),
@@ -1146,5 +1165,9 @@ fn verifies_blobs_files_and_what_runs() {
     assert!(blobs.contains_key(&layer));
     fs::remove_file(store.location(layer)).unwrap();
     fs::write(store.location(layer), "A layer of redis").unwrap();
-    assert!(verify().iter().any(|problem| problem.why.contains("generation-1")));
+    assert!(
+        verify()
+            .iter()
+            .any(|problem| problem.why.contains("generation-1"))
+    );
 }

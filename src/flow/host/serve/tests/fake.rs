@@ -191,10 +191,12 @@ impl Environment for Fake {
         let now = self.now();
         let images = target.images_in_use().into_iter();
         Ok(images
-            .map(|(name, pin)| match now.loaded.contains(&Target::image_tag(&pin)) {
-                true => (name, ImageState::Loaded),
-                false => (name, ImageState::Absent),
-            })
+            .map(
+                |(name, pin)| match now.loaded.contains(&Target::image_tag(&pin)) {
+                    true => (name, ImageState::Loaded),
+                    false => (name, ImageState::Absent),
+                },
+            )
             .collect())
     }
 
@@ -221,12 +223,7 @@ impl Environment for Fake {
         }))
     }
 
-    fn fetch(
-        &self,
-        _: &Host,
-        order: &FetchOrder,
-        tell: &dyn Tell,
-    ) -> Result<Fetched, HostError> {
+    fn fetch(&self, _: &Host, order: &FetchOrder, tell: &dyn Tell) -> Result<Fetched, HostError> {
         tell.say("fetching");
         Ok(Fetched {
             present: Vec::new(),
@@ -351,7 +348,9 @@ impl Environment for Fake {
         let mut text = String::new();
         stdin.read_to_string(&mut text).unwrap();
         stdout.write_all(text.to_uppercase().as_bytes()).unwrap();
-        stderr.write_all(order.command.join(" ").as_bytes()).unwrap();
+        stderr
+            .write_all(order.command.join(" ").as_bytes())
+            .unwrap();
         Ok(7)
     }
 
