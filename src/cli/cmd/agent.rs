@@ -40,7 +40,11 @@ enum Agent {
 pub(crate) fn run(args: &Args) -> Result<Outcome, CliError> {
     match args.command {
         Agent::Activate => ended(activate_now()?),
-        Agent::Recover { boot } => ended(recover_now(boot)?),
+        Agent::Recover { boot } => match recover_now(boot)? {
+            // That is what it was to do: the unit has not failed.
+            Some(Ending::RolledBack { .. }) => Ok(Outcome::Done),
+            ending => ended(ending),
+        },
         Agent::Secrets => {
             secrets_at_boot(&open()?).map_err(failed)?;
             Ok(Outcome::Done)

@@ -51,6 +51,17 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Only its owner may look into it.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn make_private(&self) -> Result<(), DiskError> {
+        rustix::fs::fchmod(&*self.fd, Mode::from_raw_mode(0o700))
+            .map_err(failed("change the mode of", &self.path))
+    }
+}
+
 impl Temporary {
     /// Everybody may run it, and only its owner write it.
     ///

@@ -68,6 +68,8 @@ impl EventLog {
     /// [`DiskError`].
     pub fn create(paths: &Paths, header: &Header) -> Result<Self, DiskError> {
         let folder = Folder::create(&paths.activation())?;
+        // Logs of services and differences of files are nobody else's business.
+        folder.make_private()?;
         let line = line(header).map_err(failed("write", path(paths)))?;
         folder.replace(FILE, &folder, &line)?;
         Self::append_to(paths)
@@ -261,6 +263,9 @@ mod tests {
         let at = tempfile::tempdir().unwrap();
         let paths = Paths::below(at.path());
         let log = EventLog::create(&paths, &Header::new(3, "t")).unwrap();
+        let mode = std::fs::metadata(paths.activation()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+        assert_eq!(mode & 0o777, 0o700);
         assert_eq!(header(&paths).unwrap(), Header::new(3, "t"));
         log.append(&step("packages"));
         let all = std::thread::scope(|scope| {

@@ -174,7 +174,6 @@ fn transient(unit: &str, description: &str, program: &Path, verb: &str) -> Vec<S
         "--collect",
         "--property=Type=exec",
         "--property=TimeoutStopSec=60",
-        "--property=RequiresMountsFor=/var/lib/forge",
     ]
     .map(str::to_owned)
     .to_vec();

@@ -124,7 +124,8 @@ pub(super) fn finish(
     Ok(record)
 }
 
-/// Gives the activation up: the host goes back, apart from this process. Its events are followed from the byte that this
+/// Gives the activation up: the host goes back, apart from this process; also one that is on its way back, and did not come
+/// whole, goes again. Its events are followed from the byte that this
 /// gives: `edge::host::events::follow(paths, from, …)`.
 ///
 /// # Errors
@@ -164,11 +165,17 @@ pub(super) fn abandon_with(
             Some("`forge rollback` goes back to the one before"),
         ));
     }
+    // One that failed, and could not go back whole, is sent on its way again; why it failed stays.
+    let (step, why) = match recover::reason(&state, &journal) {
+        Some((step, why)) => (step, why),
+        None => (STEP.to_owned(), why.to_owned()),
+    };
+    // So that whoever follows waits for the end that is yet to come.
     EventLog::go_on(&host.paths, &Header::new(journal.to, token))?.append(&Event::Failed {
-        step: STEP.to_owned(),
-        why: why.to_owned(),
+        step: step.clone(),
+        why: why.clone(),
     });
-    recover::mark(works, &state, &mut journal, STEP, why)?;
+    recover::mark(works, &state, &mut journal, &step, &why)?;
     drop(lock);
     works.supervisor.start_recovery(&program(host))?;
     Ok(from)

@@ -136,17 +136,17 @@ pub(super) fn mark(
     Ok(state.write_journal(journal)?)
 }
 
-/// Where it failed, and why: as its record says.
-fn reason(state: &State, journal: &Journal) -> (String, String) {
+/// Where it failed, and why, of one that is on the way back: as its record says. None of another.
+pub(super) fn reason(state: &State, journal: &Journal) -> Option<(String, String)> {
+    let Phase::Recovering { why } = &journal.phase else {
+        return None;
+    };
     match state.record(journal.to) {
         Ok(Some(Record {
             outcome: Outcome::Failed { step, why, .. },
             ..
-        })) => (step, why),
-        _ => match &journal.phase {
-            Phase::Recovering { why } => ("activation".to_owned(), why.clone()),
-            _ => ("activation".to_owned(), "it was not finished".to_owned()),
-        },
+        })) => Some((step, why)),
+        _ => Some(("activation".to_owned(), why.clone())),
     }
 }
 
@@ -159,7 +159,8 @@ pub(super) fn return_to_current(
     tell: &dyn Tell,
 ) -> Result<Ending, HostError> {
     let to = state.current()?.unwrap_or(journal.from);
-    let (step, why) = reason(state, &journal);
+    let unknown = || ("activation".to_owned(), "it was not finished".to_owned());
+    let (step, why) = reason(state, &journal).unwrap_or_else(unknown);
     tell.say(format!("going back to generation {to}"));
     let want = generations::target(host, to)?;
     let applied = applied(host, [journal.from, journal.to], to, tell);

@@ -257,6 +257,10 @@ fn a_way_back_that_fails_is_incomplete_and_goes_on_later() {
     assert_eq!(world.at("services"), "one");
     let error = world.try_start(two).unwrap_err();
     assert!(error.to_string().contains("not finished"), "{error}");
+    // Sending it on its way again does not change why.
+    let token = world.journal().unwrap().token;
+    confirm::abandon_with(&world.works, &world.host, &token, "again").unwrap();
+    assert!(matches!(world.outcome(two), Outcome::Failed { step, .. } if step == "confirmation"));
     world.mend();
     let ending = world.recover(true).unwrap();
     assert!(

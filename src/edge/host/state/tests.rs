@@ -101,6 +101,11 @@ fn wherever_the_power_is_cut_the_host_is_at_a_generation_that_is_there() {
             // Forge has never been here.
             None => assert!(journal.is_none() && current.is_none(), "{steps}"),
         }
+        // Whatever is a generation has its program.
+        for record in state.records().unwrap() {
+            let agent = paths.generation(record.number).join("agent");
+            assert!(agent.is_symlink(), "{steps}: {}", record.number);
+        }
         if let Some(journal) = &journal {
             assert!(state.record(journal.to).unwrap().is_some(), "{steps}");
         }
