@@ -354,7 +354,7 @@ fn checks_are_run_alone_and_probes_until_they_are_true() {
     let image = world.image("app", "1.0", &[&programs(), &layer("version", "1")]);
     // The network is made later, and is not wanted by a check.
     let web = Spec {
-        network: Some("back"),
+        network: Some("front"),
         ..spec("web", &image)
     };
     let mut target = world.target(&[web]);
@@ -426,9 +426,9 @@ fn checks_are_run_alone_and_probes_until_they_are_true() {
     // A network that differs is made anew, and its containers with it.
     let before = world.ids();
     let mut other = target.clone();
-    other.networks.get_mut("back").unwrap().subnet = Some("10.213.8.0/24".to_owned());
+    other.networks.get_mut("front").unwrap().subnet = Some("10.213.8.128/25".to_owned());
     let plan = world.plan(&Services, &other, &[&target]);
-    assert_eq!(plan[0].2, "network back is made anew");
+    assert_eq!(plan[0].2, "network front is made anew");
     world.apply(&Networks, &other, &[&target]);
     Services
         .apply(

@@ -152,7 +152,15 @@ impl World {
                 Some(name) => {
                     let network = Network {
                         internal: true,
-                        subnet: Some("10.213.7.0/24".to_owned()),
+                        // Interfaces are the machine's: tests that run at once share none.
+                        subnet: Some(
+                            if name == "back" {
+                                "10.213.7.0/24"
+                            } else {
+                                "10.213.8.0/25"
+                            }
+                            .to_owned(),
+                        ),
                     };
                     target.networks.insert(name.parse().unwrap(), network);
                     entry["networks"] = json!([name]);
@@ -244,6 +252,22 @@ impl World {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // A bridge would outlive its daemon.
+        let text = |arguments: &[&str]| {
+            let output = self.daemon.docker(arguments);
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        for id in text(&["ps", "--all", "--quiet"]).lines() {
+            self.daemon.docker(&["rm", "--force", id]);
+        }
+        for id in text(&["network", "ls", "--quiet", "--filter", "name=forge-"]).lines() {
+            self.daemon.docker(&["network", "rm", id]);
+        }
     }
 }
 
