@@ -709,7 +709,7 @@ fn an_agent_that_never_answers_is_not_waited_for() {
     let (agents, program) = agents();
     write_program(
         &sshd.at("bin").join(program.digest.hex()).join("forge"),
-        "#!/bin/sh\nexec sleep 600\n",
+        "#!/bin/sh\nexec sleep 30\n",
     );
     let remote = native(&sshd.destination(), sshd.settings());
     works(&remote).unwrap();
