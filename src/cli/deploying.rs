@@ -35,7 +35,7 @@ pub(crate) struct Consent {
     #[arg(long, conflicts_with = "diff")]
     pub no_diff: bool,
     /// From the first change until it is confirmed; then the host goes back by itself
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = deadline)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = deadline)]
     pub deadline: Duration,
     /// End with 7 if there was nothing to do
     #[arg(long)]

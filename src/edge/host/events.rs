@@ -19,7 +19,8 @@ const FILE: &str = "events.jsonl";
 /// Between two looks at the file.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two questions whether the activation still runs.
-const ASK: Duration = Duration::from_secs(2);
+const ASK: Duration = Duration::from_secs(1);
+const SILENT: u32 = 3;
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +153,7 @@ pub fn follow<'a>(
         ended: false,
         started: Instant::now(),
         asked: None,
+        silent: 0,
         limit,
     }
 }
@@ -167,6 +169,8 @@ pub struct Follow<'a> {
     ended: bool,
     started: Instant,
     asked: Option<Instant>,
+    /// So often, one after the other, nobody was at work.
+    silent: u32,
     limit: Duration,
 }
 
@@ -224,9 +228,16 @@ impl Iterator for Follow<'_> {
             }
             if self.asked.is_none_or(|asked| asked.elapsed() >= ASK) {
                 self.asked = Some(Instant::now());
+                let runs = (self.runs)();
                 // What it wrote before it ended is read before this ends.
-                if !(self.runs)() && !self.read_on() {
-                    return None;
+                if runs || self.read_on() {
+                    self.silent = 0;
+                } else {
+                    // Between one unit that ends and another that goes on, nobody is at work for a moment.
+                    self.silent += 1;
+                    if self.silent >= SILENT {
+                        return None;
+                    }
                 }
                 continue;
             }

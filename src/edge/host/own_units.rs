@@ -16,6 +16,7 @@ use crate::edge::program::{self, ProgramError};
 pub const ACTIVATION: &str = "forge-activation.service";
 pub const RECOVERY: &str = "forge-recovery.service";
 pub const DEADLINE: &str = "forge-deadline";
+pub const CONFIRMATION: &str = "forge-confirmation";
 
 const SECRETS_UNIT: &str = "forge-secrets.service";
 const RECOVER_UNIT: &str = "forge-recover.service";
@@ -131,7 +132,13 @@ pub trait Supervisor: Debug + Send + Sync {
     /// [`UnitsError`]; then nothing is armed.
     fn arm_deadline(&self, program: &Path, after: Duration) -> Result<(), UnitsError>;
 
-    /// Disarms the deadline; a recovery that it has already begun goes on.
+    /// As [`Self::arm_deadline`], beside what is armed already: the time within which what has been activated must be confirmed.
+    ///
+    /// # Errors
+    /// [`UnitsError`].
+    fn arm_confirmation(&self, program: &Path, after: Duration) -> Result<(), UnitsError>;
+
+    /// Disarms both; a recovery that it has already begun goes on.
     ///
     /// # Errors
     /// [`UnitsError`].
@@ -185,13 +192,13 @@ fn transient(unit: &str, description: &str, program: &Path, verb: &str) -> Vec<S
 }
 
 /// The arguments of `systemd-run` for the deadline.
-fn deadline(program: &Path, after: Duration) -> Vec<String> {
+fn deadline(unit: &str, program: &Path, after: Duration) -> Vec<String> {
     // A deadline that is over would never come.
     let seconds = after.as_secs().max(1);
     vec![
         "--quiet".to_owned(),
         "--collect".to_owned(),
-        format!("--unit={DEADLINE}"),
+        format!("--unit={unit}"),
         "--description=The deadline of an activation of forge".to_owned(),
         format!("--on-active={seconds}s"),
         "--timer-property=AccuracySec=1s".to_owned(),
@@ -257,6 +264,9 @@ impl Supervisor for Systemd {
             "--value",
             ACTIVATION,
             RECOVERY,
+            RECOVER_UNIT,
+            &format!("{DEADLINE}.service"),
+            &format!("{CONFIRMATION}.service"),
         ];
         let states = call("systemctl", &arguments, SHORT)?;
         Ok(states.lines().any(|state| {
@@ -283,10 +293,18 @@ impl Supervisor for Systemd {
 
     fn arm_deadline(&self, program: &Path, after: Duration) -> Result<(), UnitsError> {
         self.disarm()?;
-        call("systemd-run", &as_words(&deadline(program, after)), SHORT).map(drop)
+        let arguments = deadline(DEADLINE, program, after);
+        call("systemd-run", &as_words(&arguments), SHORT).map(drop)
+    }
+
+    fn arm_confirmation(&self, program: &Path, after: Duration) -> Result<(), UnitsError> {
+        stop(&format!("{CONFIRMATION}.timer"))?;
+        let arguments = deadline(CONFIRMATION, program, after);
+        call("systemd-run", &as_words(&arguments), SHORT).map(drop)
     }
 
     fn disarm(&self) -> Result<(), UnitsError> {
+        stop(&format!("{CONFIRMATION}.timer"))?;
         stop(&format!("{DEADLINE}.timer"))
     }
 }
@@ -351,6 +369,10 @@ impl Supervisor for Recorded {
 
     fn arm_deadline(&self, _: &Path, after: Duration) -> Result<(), UnitsError> {
         self.keep(format!("armed {}", after.as_secs()))
+    }
+
+    fn arm_confirmation(&self, _: &Path, after: Duration) -> Result<(), UnitsError> {
+        self.keep(format!("to be confirmed within {}", after.as_secs()))
     }
 
     fn disarm(&self) -> Result<(), UnitsError> {

@@ -20,6 +20,10 @@ use crate::pure::protocol::{Ending, Event};
 /// As long as another forge may hold the host for something short.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// As long as everything runs and nobody has confirmed it: longer than a laptop needs to connect anew, shorter than a person who is locked
+/// out would like to wait.
+const CONFIRMATION: Duration = Duration::from_secs(120);
+
 /// Begins an activation apart from this process; its events are followed with `edge::host::events::follow`. Gives its token.
 ///
 /// # Errors
@@ -229,6 +233,13 @@ fn converge_and_check(
     tell: &dyn Tell,
 ) -> Option<Ending> {
     let done = attempt(works, host, &prepared, tell).and_then(|()| {
+        let limit = works.now().saturating_add_unsigned(CONFIRMATION.as_secs());
+        prepared.journal.deadline = prepared.journal.deadline.min(limit);
+        // Beside the deadline: if this fails, or the power goes now, that one is still there.
+        works
+            .supervisor
+            .arm_confirmation(&program(host), CONFIRMATION)
+            .map_err(|error| Failure::at("deadline")(error.into()))?;
         prepared.journal.phase = Phase::AwaitingConfirmation;
         let written = prepared.state.write_journal(&prepared.journal);
         written.map_err(|error| Failure::at("journal")(error.into()))

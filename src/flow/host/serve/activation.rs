@@ -142,10 +142,12 @@ impl Conversation<'_> {
         line.map_err(Fault::Line)?;
         match ending {
             Some(ending) => Ok(Reply::Ended { ending }),
-            None => Err(Fault::refused(
-                "the events of the activation ended before it did",
-                Some("`forge status` says how the host is"),
-            )),
+            // It was killed, or its events are gone: only the host itself tells now how it ended.
+            None => Ok(Reply::Failed {
+                step: "activation".to_owned(),
+                why: "its events ended before it did".to_owned(),
+                touched: true,
+            }),
         }
     }
 

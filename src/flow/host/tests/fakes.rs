@@ -168,6 +168,14 @@ impl Supervisor for Shared {
     fn start_recovery(&self, program: &std::path::Path) -> Result<(), UnitsError> {
         self.0.recorded.start_recovery(program)
     }
+    fn arm_confirmation(
+        &self,
+        program: &std::path::Path,
+        after: Duration,
+    ) -> Result<(), UnitsError> {
+        self.0.recorded.arm_confirmation(program, after)
+    }
+
     fn arm_deadline(&self, program: &std::path::Path, after: Duration) -> Result<(), UnitsError> {
         self.0.recorded.arm_deadline(program, after)
     }
