@@ -86,14 +86,18 @@ struct OverSsh {
 }
 
 impl Connect for OverSsh {
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError> {
         let opening = Opening {
             agents: &self.agents,
             arch: self.arch,
             operator: &self.operator,
             purpose,
             root: &self.root,
-            ahead: None,
+            ahead,
         };
         let connection = Connection::open(&*self.remote, &opening);
         Ok(Box::new(connection.map_err(closed)?))
@@ -115,8 +119,12 @@ struct OnThisMachine {
 }
 
 impl Connect for OnThisMachine {
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
-        let connection = Connection::local(&self.program, &self.operator, purpose);
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError> {
+        let connection = Connection::local(&self.program, &self.operator, purpose, ahead);
         Ok(Box::new(connection.map_err(closed)?))
     }
 

@@ -123,10 +123,11 @@ impl Connection {
         program: &Path,
         operator: &Operator,
         purpose: Purpose,
+        ahead: Option<&Request>,
     ) -> Result<Self, ConnectError> {
         let place = "this machine".to_owned();
         let hello = hello(operator, purpose);
-        match greet_with(local(program)?, &hello, None, &place)? {
+        match greet_with(local(program)?, &hello, ahead, &place)? {
             Start::Welcome(connection) => {
                 connection.check_version()?;
                 Ok(*connection)
@@ -352,6 +353,13 @@ fn greet_with(
         .and_then(|()| ahead.map_or(Ok(()), |request| frame::send(&mut writer, request)));
     let error = match frame::receive::<Welcome>(&mut reader) {
         Ok(welcome) => {
+            // What was not sent is not answered. That the agent stopped listening is met again with the answer.
+            if let Err(error @ (FrameError::TooLarge(_) | FrameError::Message(_))) = written {
+                return Err(ConnectError::Frame {
+                    place: place.to_owned(),
+                    why: error.to_string(),
+                });
+            }
             return Ok(Start::Welcome(Box::new(Connection {
                 reader,
                 writer: Some(writer),

@@ -84,8 +84,8 @@ impl Engine {
 
 /// Streams of a program in a container.
 pub struct Streams<'a> {
-    /// It must end, or the program read it whole.
-    pub stdin: Option<&'a mut (dyn Read + Send)>,
+    /// Its end is not waited for when the program has ended.
+    pub stdin: Option<Box<dyn Read + Send>>,
     pub stdout: &'a mut (dyn Write + Send),
     pub stderr: &'a mut (dyn Write + Send),
 }
