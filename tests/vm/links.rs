@@ -357,7 +357,9 @@ const LAPTOP: &str = "10.0.2.2";
 fn registry_image(project: &Project, name: &str, port: &str, mirrors: &str, digest: &str) {
     project.append(
         "forge.toml",
-        &format!("[sources.registry.\"{LAPTOP}:{port}\"]\nplain_http = true\nmirrors = [{mirrors}]"),
+        &format!(
+            "[sources.registry.\"{LAPTOP}:{port}\"]\nplain_http = true\nmirrors = [{mirrors}]"
+        ),
     );
     let repository = format!("{LAPTOP}:{port}/team/{name}");
     let image = format!(
@@ -404,7 +406,11 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
     let mirror = format!("\"http://127.0.0.1:{}\"", liar.port);
     registry_image(&project, "lie", &liar.port.to_string(), &mirror, &digest);
     let ran = project.forge(&vm, &["deploy", "--yes"]).ends(3);
-    assert!(ran.err.contains("the host cannot fetch `lie`"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the host cannot fetch `lie`"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("nothing was changed"), "{}", ran.err);
     assert!(
         ran.err.contains("digest") || ran.err.contains("sha256"),

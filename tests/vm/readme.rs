@@ -20,7 +20,10 @@ fn commands(section: &str) -> Vec<(String, String)> {
         None => (line.trim().to_owned(), String::new()),
     };
     let lines = section.lines();
-    lines.filter_map(|l| l.strip_prefix("$ ")).map(split).collect()
+    lines
+        .filter_map(|l| l.strip_prefix("$ "))
+        .map(split)
+        .collect()
 }
 
 #[test]

@@ -264,7 +264,9 @@ mod tests {
                     .push(Change::new(Kind::File, "/etc/motd", Action::Change, ""))
             },
             |s| s.failed_units.push("x.service".to_owned()),
-            |s| drop(s.secrets.insert("a".parse().unwrap(), false)),
+            |s| {
+                s.secrets.insert("a".parse().unwrap(), false);
+            },
         ];
         for spoil in spoil {
             let mut status = status();

@@ -54,6 +54,7 @@ fn a_generation_is_activated_and_counts_when_it_is_confirmed() {
             "installed".to_owned(),
             format!("activation {}", program.display()),
             "armed 60".to_owned(),
+            "to be confirmed within 120".to_owned(),
             "disarmed".to_owned(),
         ]
     );
