@@ -427,8 +427,6 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
     let layout = layout.to_str().unwrap();
     project.local(&["image", "export", "debug", "--out", layout]);
     // Another image than the one in the laptop's store: it would be sent from there.
-    let of_layout = succeed(folder, "skopeo", &["list-tags", &format!("oci:{layout}")]);
-    println!("{of_layout}");
     let to = format!("docker://{}/team/debug:1", registry.host);
     succeed(
         folder,
