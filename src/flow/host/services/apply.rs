@@ -16,7 +16,7 @@ use crate::flow::host::{Host, HostError};
 use crate::pure::generation::{Service, Target};
 use crate::pure::name::ServiceName;
 
-const STEP: Duration = Duration::from_millis(250);
+const STEP: Duration = Duration::from_secs(1);
 /// A container without a healthcheck that was just started must run this long: many a server ends at once.
 const SETTLED: Duration = Duration::from_secs(3);
 /// Creating and stopping, beyond the services' own patience.
