@@ -280,6 +280,8 @@ impl Connection {
             };
         }
         // What could not be written any more is of no use to anyone.
+        // What went is counted also when nothing goes any more.
+        self.before = self.bytes_sent();
         drop(self.writer.take().map(BufWriter::into_parts));
         let Some(ending) = self.ending.take() else {
             return ConnectError::Lost {

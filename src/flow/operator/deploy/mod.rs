@@ -322,7 +322,7 @@ fn send(
 ) -> Result<(), TalkError> {
     let before = talk.sent();
     let arrived = freight.send(talk);
-    site.person.sent(talk.sent() - before);
+    site.person.sent(talk.sent().saturating_sub(before));
     arrived
 }
 

@@ -444,6 +444,7 @@ fn what_the_host_lacks_is_sent_and_what_it_cannot_fetch_too() {
         "open offer lock data:10 fetch offer data:1000 keep activate"
     );
     assert_eq!(anna.shown[0].bytes, 10);
+    assert_eq!(anna.sent, 10 + 1000, "what was sent, not what was planned");
     assert_eq!(anna.shown[0].fetched, ["postgres".parse().unwrap()]);
     assert!(matches!(&anna.events[0], Event::Warn { text } if text.contains("no route to host")));
 
