@@ -1,119 +1,337 @@
-//! `cargo xtask bench --deploy`: what travels for an update, and what taking it costs the host, beside `zstd -3`.
+//! `cargo xtask bench --deploy`: what a deploy to a virtual machine costs, over loopback and over a link of 40 ms and 50 Mbit/s.
 //!
-//! The update is two versions of a layer: `--base FILE --new FILE` (such as the data of two versions of postgresql-15), else two made
-//! up ones, of which a tenth differs.
+//! The machine is emulated, so what happens on it takes many times as long as on a real one; what is compared with a target is said
+//! with it. Round trips are computed from two links that differ in length alone, and so free of the host's own time but for its noise.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
 
-use super::measure::measure;
-use super::{Bench, Row, print, size};
+use super::guest::{Guest, Laptop, ssh, ssh_words};
+use super::link::{FAR, LONG, LOOPBACK, Link, Passed, Shape};
+use super::{Bench, parcels, push, time};
 use crate::{process, workspace};
 
-/// While it receives.
-const AGENT_PEAK: u64 = 64 << 20;
-/// Of the update of postgresql-15.
-const UPDATE: u64 = 10 << 20;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Packing and taking the update of a layer
+    Parcels,
+    /// A deploy that has nothing to do
+    Unchanged,
+    /// One line of a configuration
+    Change,
+    /// The first push, to a bare host
+    Push,
+}
 
-pub(crate) fn run(bench: &Bench, root: &Path, layers: Option<(&PathBuf, &PathBuf)>) -> Result<()> {
-    process::show(
-        Command::new("cargo")
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "forge",
-                "--example",
-                "parcels",
-            ])
-            .current_dir(root),
-    )?;
-    let program = workspace::target()?.join("release/examples/parcels");
-    let (base, new) = match layers {
-        Some((base, new)) => (base.clone(), new.clone()),
-        None => made_up(&bench.place)?,
-    };
-    let folder = bench.place.join("deploy");
-    fs::create_dir_all(&folder)?;
-    let output = Command::new(&program)
-        .arg("pack")
-        .args([&folder, &base, &new])
-        .output()
-        .context("packing")?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let packed: serde_json::Value = serde_json::from_str(line)?;
-        let number = |name: &str| packed[name].as_u64().unwrap_or_default();
-        let seconds = packed["seconds"].as_f64().unwrap_or(f64::NAN);
-        println!(
-            "parcel by {:<6} {:>10} of {:>10}   packed at {:.0} MB/s{}",
-            packed["way"].as_str().unwrap_or_default(),
-            size(number("bytes")),
-            size(number("size")),
-            number("size") as f64 / 1e6 / seconds,
-            match packed["way"].as_str() {
-                Some("patch") if number("bytes") > UPDATE => "   (over the 10 MiB of an update)",
-                _ => "",
-            }
-        );
-    }
-    match Command::new("zstd")
-        .args(["-3", "-q", "-c"])
-        .arg(&new)
-        .output()
-    {
-        Ok(output) if output.status.success() => {
-            println!("zstd -3          {:>10}", size(output.stdout.len() as u64));
+pub(crate) fn run(
+    bench: &Bench,
+    root: &Path,
+    layers: Option<(&PathBuf, &PathBuf)>,
+    only: &[Part],
+) -> Result<()> {
+    let wanted = |part: Part| only.is_empty() || only.contains(&part);
+    let mut failed = Vec::new();
+    let mut tell = |part: &str, outcome: Result<()>| {
+        if let Err(error) = outcome {
+            println!("{part}: not measured: {error:#}");
+            failed.push(part.to_owned());
         }
-        _ => println!("zstd -3: not measured, because the program zstd is not there"),
+    };
+    if wanted(Part::Parcels) {
+        tell("parcels", parcels::run(bench, root, layers));
     }
-    let rows: Vec<Row> = ["zstd", "patch"]
-        .into_iter()
-        .map(|way| {
-            let outcome = measure(
-                bench.runs,
-                || Ok(()),
-                || {
-                    let mut command = Command::new(&program);
-                    command.arg("receive").arg(&folder).arg(way);
-                    command
-                },
-            );
-            let mut row = Row::bare(&format!("a host takes it, by {way}"), outcome);
-            row.peak_target = Some(AGENT_PEAK);
-            row
-        })
-        .collect();
-    print(&rows);
+    if wanted(Part::Unchanged) || wanted(Part::Change) {
+        match Guest::lab(bench, root) {
+            Ok(guest) => {
+                let laptop = Laptop::new(bench, root)?;
+                tell("the first contact", settle(&guest, &laptop));
+                if wanted(Part::Unchanged) {
+                    tell("unchanged", unchanged(bench, &guest, &laptop));
+                }
+                if wanted(Part::Change) {
+                    tell("one line", change(&guest, &laptop));
+                }
+                tell("what stays", resident(&guest));
+            }
+            Err(error) => tell("a host with `lab`", Err(error)),
+        }
+    }
+    if wanted(Part::Push) {
+        tell("first push", push::run(bench, root));
+    }
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => bail!("{} could not be measured", failed.join(", ")),
+    }
+}
+
+/// One run: its time, and what passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) time: Duration,
+    pub(crate) passed: Passed,
+}
+
+pub(crate) fn once(link: &Link, mut command: Command) -> Result<(Ran, Vec<u8>)> {
+    link.take();
+    let begin = Instant::now();
+    let said = process::capture(&mut command)?;
+    let ran = Ran {
+        time: begin.elapsed(),
+        passed: link.take(),
+    };
+    Ok((ran, said))
+}
+
+/// The median by time, of runs that come after one that warms up.
+pub(crate) fn median(
+    runs: usize,
+    link: &Link,
+    command: impl Fn(u16) -> Result<Command>,
+) -> Result<Ran> {
+    once(link, command(link.port)?)?;
+    let mut all = Vec::new();
+    for _ in 0..runs {
+        all.push(once(link, command(link.port)?)?.0);
+    }
+    all.sort_by_key(|ran| ran.time);
+    all.get(all.len() / 2).copied().context("no runs")
+}
+
+/// The program of this build is on the host afterwards, and the host is as declared.
+fn settle(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
+    let link = Link::open(LOOPBACK, guest.port)?;
+    let deploy = laptop.forge(link.port, &["deploy", "--yes", "--json"])?;
+    let (ran, said) = once(&link, deploy)?;
+    let told: Value = serde_json::from_slice(&said)?;
+    println!(
+        "\nfirst contact with this program: {} up, outcome {}",
+        bytes(ran.passed.up),
+        told["outcome"]
+    );
     Ok(())
 }
 
-/// Two files of 50 MB; compressible, and alike but for some places.
-fn made_up(place: &Path) -> Result<(PathBuf, PathBuf)> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
+/// Under emulation each run takes seconds.
+fn few(bench: &Bench) -> usize {
+    bench.runs.min(5)
+}
+
+fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
+    let deploy = |port| laptop.forge(port, &["deploy", "--yes", "--detailed-exitcode"]);
+    // 7 is what is wanted, and what `capture` would call a failure.
+    let nothing = |port: u16| -> Result<Command> {
+        let inner = deploy(port)?;
+        let mut outer = Command::new("sh");
+        outer.args(["-c", "\"$@\"; test $? = 7", "sh"]);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        if let Some(folder) = inner.get_current_dir() {
+            outer.current_dir(folder);
+        }
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        Ok(outer)
     };
-    let mut base = Vec::new();
-    while base.len() < 50_000_000 {
-        base.extend(format!("{:x} {:x}\n", next() % 65_536, next()).into_bytes());
-    }
-    let mut new = base.clone();
-    for chunk in new.chunks_mut(100_000) {
-        for byte in chunk.iter_mut().take(10_000) {
-            *byte = (next() % 64) as u8 + 32;
+    let floor = |port: u16| -> Result<Command> {
+        let mut ssh = ssh(port)?;
+        ssh.arg("true");
+        Ok(ssh)
+    };
+    println!("\nunchanged deploy of `lab`, whole process, medians");
+    println!(
+        "{:<34} {:>10} {:>12} {:>11} {:>10} {:>10} {:>12}",
+        "what", "loopback", "40 ms link", "round trips", "up", "down", "of ssh true"
+    );
+    let mut base = None;
+    let rows: [(&str, &dyn Fn(u16) -> Result<Command>); 2] =
+        [("ssh HOST true", &floor), ("forge deploy, unchanged", &nothing)];
+    for (name, command) in rows {
+        let [near, far] = both(few(bench), guest, command)?;
+        let trips = round_trips(few(bench).min(3), guest, near.time, command)?;
+        let of = base.get_or_insert(far.time);
+        println!(
+            "{name:<34} {:>10} {:>12} {trips:>11.1} {:>10} {:>10} {:>12.1}",
+            time(near.time),
+            time(far.time),
+            bytes(far.passed.up),
+            bytes(far.passed.down),
+            far.time.as_secs_f64() / of.as_secs_f64()
+        );
+        if name.starts_with("forge") {
+            let turns = far.passed.turns;
+            println!("{:<34} {turns} changes of direction on the link; target: 6 round trips and 200 ms of work", "");
         }
     }
-    let (old, young) = (place.join("base"), place.join("new"));
-    fs::write(&old, base)?;
-    fs::write(&young, new)?;
-    Ok((old, young))
+    match ansible(guest, laptop) {
+        Ok(Some([near, far])) => println!(
+            "{:<34} {:>10} {:>12} {:>11} {:>10} {:>10} {:>12.1}",
+            "ansible-core, comparable checks",
+            time(near.time),
+            time(far.time),
+            "",
+            bytes(far.passed.up),
+            bytes(far.passed.down),
+            far.time.as_secs_f64() / base.unwrap_or(far.time).as_secs_f64()
+        ),
+        Ok(None) => println!("ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"),
+        Err(error) => println!("ansible-core: not measured: {error:#}"),
+    }
+    calls(guest, &nothing)
+}
+
+fn both(
+    runs: usize,
+    guest: &Guest,
+    command: &dyn Fn(u16) -> Result<Command>,
+) -> Result<[Ran; 2]> {
+    let on = |shape: Shape| -> Result<Ran> {
+        let link = Link::open(shape, guest.port)?;
+        median(runs, &link, command)
+    };
+    Ok([on(LOOPBACK)?, on(FAR)?])
+}
+
+/// How many times the length of the link the process waits.
+fn round_trips(
+    runs: usize,
+    guest: &Guest,
+    near: Duration,
+    command: &dyn Fn(u16) -> Result<Command>,
+) -> Result<f64> {
+    let link = Link::open(LONG, guest.port)?;
+    let long = median(runs, &link, command)?;
+    let more = long.time.saturating_sub(near);
+    Ok(more.as_secs_f64() / LONG.round_trip.as_secs_f64())
+}
+
+const WRAPPER: &str = "#!/bin/sh\ns=$(date +%s%N)\n/usr/bin/docker \"$@\"\nr=$?\n\
+    echo \"$s $(date +%s%N) $*\" >>/run/bench-docker\nexit $r\n";
+
+/// Docker's program is replaced by one that writes down how long each call takes.
+fn watch(guest: &Guest) -> Result<()> {
+    guest.ask(&format!(
+        "cat >/usr/local/bin/docker <<'END'\n{WRAPPER}END\nchmod 755 /usr/local/bin/docker; rm -f /run/bench-docker"
+    ))?;
+    Ok(())
+}
+
+/// Begin, end (ns) and the words of each call since [`watch`].
+fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
+    let said = guest.ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
+    let parse = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let mut number = || words.next().and_then(|word| word.parse().ok());
+        let (begin, end) = (number()?, number()?);
+        Some((begin, end, words.next().unwrap_or_default().to_owned()))
+    };
+    Ok(said.lines().filter_map(parse).collect())
+}
+
+/// How often the agent runs Docker's program for an unchanged host.
+fn calls(guest: &Guest, nothing: &dyn Fn(u16) -> Result<Command>) -> Result<()> {
+    watch(guest)?;
+    let link = Link::open(LOOPBACK, guest.port)?;
+    once(&link, nothing(link.port)?)?;
+    let calls = watched(guest)?;
+    let sum: u64 = calls.iter().map(|(begin, end, _)| end - begin).sum();
+    println!(
+        "the agent calls `docker` {} times for it, {} together",
+        calls.len(),
+        time(Duration::from_nanos(sum))
+    );
+    for (begin, end, words) in &calls {
+        let words: String = words.chars().take(60).collect();
+        println!("    {:>9}  {words}", time(Duration::from_nanos(end - begin)));
+    }
+    Ok(())
+}
+
+/// One line of the host's file, and one of a file that a container reads.
+fn change(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
+    println!("\na change of one line, over the link of 40 ms and 50 Mbit/s (targets: 2 s of our own time, 64 KiB)");
+    println!(
+        "{:<34} {:>10} {:>10} {:>10} {:>16} {:>12}",
+        "what", "whole", "up", "down", "docker compose", "the rest"
+    );
+    let edits = [
+        ("a kernel parameter", "[modules.base]", "[modules.base]\nswappiness = 11"),
+        ("a page that caddy serves", "<h1>{{host.name}}</h1>", "<h1>{{host.name}}!</h1>"),
+    ];
+    for (name, from, to) in edits {
+        laptop.edit("hosts/lab.toml", from, to)?;
+        watch(guest)?;
+        let link = Link::open(FAR, guest.port)?;
+        let deploy = laptop.forge(link.port, &["deploy", "--yes", "--json"])?;
+        let outcome = once(&link, deploy);
+        let calls = watched(guest)?;
+        let (ran, said) = outcome?;
+        let told: Value = serde_json::from_slice(&said)?;
+        if told["outcome"] != "done" {
+            bail!("{name}: {told}");
+        }
+        let compose = calls.iter().filter(|(_, _, words)| words.contains(" up "));
+        let compose = Duration::from_nanos(compose.map(|(begin, end, _)| end - begin).sum());
+        println!(
+            "{name:<34} {:>10} {:>10} {:>10} {:>16} {:>12}",
+            time(ran.time),
+            bytes(ran.passed.up),
+            bytes(ran.passed.down),
+            time(compose),
+            time(ran.time.saturating_sub(compose))
+        );
+        println!("{:<34} docker was called {} times, {} changes of direction", "", calls.len(), ran.passed.turns);
+    }
+    Ok(())
+}
+
+/// Nothing of forge may be left between deploys.
+fn resident(guest: &Guest) -> Result<()> {
+    let said = guest.ask("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> /var/lib/forge/' || true")?;
+    match said.trim() {
+        "" => println!("\nafter the deploys no process of forge is on the host"),
+        some => println!("\nafter the deploys there are still:\n{some}"),
+    }
+    Ok(())
+}
+
+/// Two runs of each are enough for something that takes this long: the second counts.
+fn ansible(guest: &Guest, laptop: &Laptop<'_>) -> Result<Option<[Ran; 2]>> {
+    let program = workspace::root()?.join("target/ansible/bin/ansible-playbook");
+    if !program.exists() {
+        return Ok(None);
+    }
+    let play = laptop.project.join("bench-play.yml");
+    std::fs::write(&play, PLAY)?;
+    let command = |port: u16| -> Result<Command> {
+        let mut ansible = Command::new(&program);
+        ansible
+            .current_dir(&laptop.project)
+            .env("ANSIBLE_HOST_KEY_CHECKING", "False")
+            .env("ANSIBLE_PIPELINING", "True")
+            .args(["--inventory", "127.0.0.1,", "--user", "root"])
+            .args(["--ssh-common-args", &ssh_words(port)?.join(" ")])
+            .arg(&play);
+        Ok(ansible)
+    };
+    both(1, guest, &command).map(Some)
+}
+
+/// What an unchanged deploy asks of the host, in Ansible's words.
+const PLAY: &str = include_str!("play.yml");
+
+pub(crate) fn bytes(bytes: u64) -> String {
+    if bytes < 10 << 20 {
+        format!("{:.1} KiB", bytes as f64 / 1024.0)
+    } else {
+        super::size(bytes)
+    }
 }

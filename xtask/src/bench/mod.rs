@@ -2,10 +2,14 @@
 //! fails on a time: on a shared machine that would fail without a reason.
 
 mod deploy;
+mod guest;
 mod images;
+mod link;
 mod measure;
+mod parcels;
 mod peers;
 mod project;
+mod push;
 
 use std::cell::Cell;
 use std::env;
@@ -26,9 +30,13 @@ pub(crate) struct Args {
     /// Only what concerns building images, beside docker, buildah and mmdebstrap where they are installed (root, minutes)
     #[arg(long)]
     images: bool,
-    /// Only what concerns deploying: what travels for an update, and what the host needs to take it
+    /// Only what concerns deploying: unchanged, a changed line, the first push, an update; on a
+    /// virtual machine
     #[arg(long, conflicts_with = "images")]
     deploy: bool,
+    /// Only these parts of `--deploy`
+    #[arg(long, requires = "deploy", value_enum)]
+    part: Vec<deploy::Part>,
     /// The layer that the host has, for `--deploy`
     #[arg(long, requires_all = ["deploy", "new"])]
     base: Option<PathBuf>,
@@ -74,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     if args.deploy {
         let layers = args.base.as_ref().zip(args.new.as_ref());
-        return deploy::run(&bench, &root, layers);
+        return deploy::run(&bench, &root, layers, &args.part);
     }
     if args.images {
         return images::run(&bench, &root);
@@ -148,6 +156,7 @@ impl Row {
     }
 }
 
+#[derive(Debug)]
 struct Bench {
     forge: PathBuf,
     runs: usize,

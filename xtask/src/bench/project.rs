@@ -17,10 +17,7 @@ pub(crate) const REPEATED: &str = "each";
 const MODULE: &str = "many";
 
 pub(crate) fn write(root: &Path, to: &Path, services: usize) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
-    for part in ["forge.toml", "forge.lock", "images", "modules", "hosts"] {
-        copy(&root.join(part), &to.join(part))?;
-    }
+    base(root, to)?;
     let image = image(root)?;
     let file = |path: &str, text: String| {
         let path = to.join(path);
@@ -32,6 +29,15 @@ pub(crate) fn write(root: &Path, to: &Path, services: usize) -> Result<()> {
     file(&format!("hosts/{DIRECT}.toml"), direct(&image, services))?;
     file(&format!("hosts/{REPEATED}.toml"), repeated(services))?;
     file(&format!("modules/{MODULE}/module.toml"), module(&image))
+}
+
+/// The project of this repository.
+pub(crate) fn base(root: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for part in ["forge.toml", "forge.lock", "images", "modules", "hosts"] {
+        copy(&root.join(part), &to.join(part))?;
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

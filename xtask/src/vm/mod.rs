@@ -4,8 +4,8 @@
 //! of the running machine: a fresh host is a copy of one file, and answers in seconds. Emulated, without KVM, so that it runs
 //! wherever the tests run.
 
-mod image;
-mod machine;
+pub(crate) mod image;
+pub(crate) mod machine;
 
 use std::fs;
 use std::path::PathBuf;
