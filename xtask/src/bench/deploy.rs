@@ -152,8 +152,11 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
         "what", "loopback", "40 ms link", "round trips", "up", "down", "of ssh true"
     );
     let mut base = None;
-    let rows: [(&str, &dyn Fn(u16) -> Result<Command>); 2] =
-        [("ssh HOST true", &floor), ("forge deploy, unchanged", &nothing)];
+    type Peer<'a> = &'a dyn Fn(u16) -> Result<Command>;
+    let rows: [(&str, Peer<'_>); 2] = [
+        ("ssh HOST true", &floor),
+        ("forge deploy, unchanged", &nothing),
+    ];
     for (name, command) in rows {
         let [near, far] = both(few(bench), guest, command)?;
         let trips = round_trips(few(bench).min(3), guest, near.time, command)?;
@@ -168,7 +171,10 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
         );
         if name.starts_with("forge") {
             let turns = far.passed.turns;
-            println!("{:<34} {turns} changes of direction on the link; target: 6 round trips and 200 ms of work", "");
+            println!(
+                "{:<34} {turns} changes of direction on the link; target: 6 round trips and 200 ms of work",
+                ""
+            );
         }
     }
     match ansible(guest, laptop) {
@@ -182,17 +188,15 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
             bytes(far.passed.down),
             far.time.as_secs_f64() / base.unwrap_or(far.time).as_secs_f64()
         ),
-        Ok(None) => println!("ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"),
+        Ok(None) => println!(
+            "ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"
+        ),
         Err(error) => println!("ansible-core: not measured: {error:#}"),
     }
     calls(guest, &nothing)
 }
 
-fn both(
-    runs: usize,
-    guest: &Guest,
-    command: &dyn Fn(u16) -> Result<Command>,
-) -> Result<[Ran; 2]> {
+fn both(runs: usize, guest: &Guest, command: &dyn Fn(u16) -> Result<Command>) -> Result<[Ran; 2]> {
     let on = |shape: Shape| -> Result<Ran> {
         let link = Link::open(shape, guest.port)?;
         median(runs, &link, command)
@@ -226,7 +230,8 @@ fn watch(guest: &Guest) -> Result<()> {
 
 /// Begin, end (ns) and the words of each call since [`watch`].
 fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
-    let said = guest.ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
+    let said = guest
+        .ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
     let parse = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let mut number = || words.next().and_then(|word| word.parse().ok());
@@ -250,21 +255,34 @@ fn calls(guest: &Guest, nothing: &dyn Fn(u16) -> Result<Command>) -> Result<()> 
     );
     for (begin, end, words) in &calls {
         let words: String = words.chars().take(60).collect();
-        println!("    {:>9}  {words}", time(Duration::from_nanos(end - begin)));
+        println!(
+            "    {:>9}  {words}",
+            time(Duration::from_nanos(end - begin))
+        );
     }
     Ok(())
 }
 
 /// One line of the host's file, and one of a file that a container reads.
 fn change(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
-    println!("\na change of one line, over the link of 40 ms and 50 Mbit/s (targets: 2 s of our own time, 64 KiB)");
+    println!(
+        "\na change of one line, over the link of 40 ms and 50 Mbit/s (targets: 2 s of our own time, 64 KiB)"
+    );
     println!(
         "{:<34} {:>10} {:>10} {:>10} {:>16} {:>12}",
         "what", "whole", "up", "down", "docker compose", "the rest"
     );
     let edits = [
-        ("a kernel parameter", "[modules.base]", "[modules.base]\nswappiness = 11"),
-        ("a page that caddy serves", "<h1>{{host.name}}</h1>", "<h1>{{host.name}}!</h1>"),
+        (
+            "a kernel parameter",
+            "[modules.base]",
+            "[modules.base]\nswappiness = 11",
+        ),
+        (
+            "a page that caddy serves",
+            "<h1>{{host.name}}</h1>",
+            "<h1>{{host.name}}!</h1>",
+        ),
     ];
     for (name, from, to) in edits {
         laptop.edit("hosts/lab.toml", from, to)?;
@@ -288,14 +306,20 @@ fn change(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
             time(compose),
             time(ran.time.saturating_sub(compose))
         );
-        println!("{:<34} docker was called {} times, {} changes of direction", "", calls.len(), ran.passed.turns);
+        println!(
+            "{:<34} docker was called {} times, {} changes of direction",
+            "",
+            calls.len(),
+            ran.passed.turns
+        );
     }
     Ok(())
 }
 
 /// Nothing of forge may be left between deploys.
 fn resident(guest: &Guest) -> Result<()> {
-    let said = guest.ask("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> /var/lib/forge/' || true")?;
+    let said =
+        guest.ask("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> /var/lib/forge/' || true")?;
     match said.trim() {
         "" => println!("\nafter the deploys no process of forge is on the host"),
         some => println!("\nafter the deploys there are still:\n{some}"),
