@@ -106,7 +106,7 @@ fn what_fails_anywhere_goes_back_whole() {
         assert_eq!(world.all_at(), Some("one".to_owned()), "{name}");
         assert_eq!((world.current(), world.journal()), (1, None), "{name}");
         assert_eq!(world.told().last(), Some(&Event::Ended { ending }));
-        assert_eq!(world.is_armed(), false, "{name}");
+        assert!(!world.is_armed(), "{name}");
     }
 }
 
