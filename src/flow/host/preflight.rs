@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_yaml_ng::{Mapping, Value};
 
-use super::services::compose_text;
+use super::resource::{Resource as _, Way};
+use super::services::{Services, compose_text};
 use super::tell::Tell;
 use super::{Host, HostError};
 use crate::edge::disk::Folder;
@@ -20,7 +21,17 @@ const PROJECT: &str = "forge-check";
 const OURS: &str = "com.docker.compose.project=forge-check";
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Runs every check.
+/// The services that will be made, started or made anew. What a running one reads is named by its content: it has not changed since it was checked.
+fn changing(host: &Host, target: &Target) -> Result<BTreeSet<String>, HostError> {
+    let way = Way {
+        want: target,
+        before: &[],
+    };
+    let changes = Services.plan(host, way)?;
+    Ok(changes.into_iter().map(|change| change.name).collect())
+}
+
+/// Runs every check of a service that is not running as the target has it.
 ///
 /// # Errors
 /// [`HostError::Check`] of the first that fails, with the end of what it said; [`HostError`] if Docker cannot be asked.
@@ -28,11 +39,16 @@ pub fn check(host: &Host, target: &Target, tell: &dyn Tell) -> Result<(), HostEr
     if target.checks.is_empty() {
         return Ok(());
     }
+    let changing = changing(host, target)?;
     let engine = Engine::of(&host.paths);
     clean(&engine)?;
     let text = compose_text(target)?;
     let compose = Compose::new(&engine, PROJECT);
-    for (name, check) in &target.checks {
+    let checks = target
+        .checks
+        .iter()
+        .filter(|(_, check)| changing.contains(check.service.as_str()));
+    for (name, check) in checks {
         let failed = |why: String| HostError::Check {
             check: name.clone(),
             service: check.service.to_string(),
