@@ -28,6 +28,9 @@ struct Substitute {
     reason: &'static str,
 }
 
+/// Why a command that needs a host is not run here.
+const ON_A_VIRTUAL_MACHINE: &str = "tests/vm runs it on a virtual machine";
+
 const SUBSTITUTES: &[Substitute] = &[
     Substitute {
         document: "README.md",
@@ -46,6 +49,56 @@ const SUBSTITUTES: &[Substitute] = &[
         command: "cargo install --path .",
         instead: None,
         reason: "the program that was built is in PATH",
+    },
+    Substitute {
+        document: "README.md",
+        command: "cd ..",
+        instead: Some(
+            "mkdir clone && cd clone && for name in forge.toml forge.lock hosts modules images; do cp -a \"$REPOSITORY/$name\" . || exit; done",
+        ),
+        reason: "the clone is not to be changed: a copy is",
+    },
+    Substitute {
+        document: "README.md",
+        command: "eval \"$(ssh-agent)\" && ssh-add hosts/example-insecure-key",
+        instead: None,
+        reason: "an agent would outlive the test",
+    },
+    Substitute {
+        document: "README.md",
+        command: "forge deploy --host lab",
+        instead: None,
+        reason: ON_A_VIRTUAL_MACHINE,
+    },
+    Substitute {
+        document: "README.md",
+        command: "forge status --host lab",
+        instead: None,
+        reason: ON_A_VIRTUAL_MACHINE,
+    },
+    Substitute {
+        document: "README.md",
+        command: "forge deploy lab --yes",
+        instead: None,
+        reason: ON_A_VIRTUAL_MACHINE,
+    },
+    Substitute {
+        document: "README.md",
+        command: "forge rollback --host lab --yes",
+        instead: None,
+        reason: ON_A_VIRTUAL_MACHINE,
+    },
+    Substitute {
+        document: "README.md",
+        command: "forge history --host lab",
+        instead: None,
+        reason: ON_A_VIRTUAL_MACHINE,
+    },
+    Substitute {
+        document: "README.md",
+        command: "cd my-servers",
+        instead: Some("cd .. && rm -r clone"),
+        reason: "it is above the copy of the clone",
     },
 ];
 

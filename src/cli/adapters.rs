@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::CliError;
 use super::reach::{Client, Place, Way};
@@ -63,6 +64,7 @@ pub(crate) fn remote(
         operator: operator.clone(),
         root: BecomeRoot::new(TerminalPrompt),
         address: place.address.clone(),
+        sent: AtomicU64::new(0),
     }))
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn local(operator: &Operator) -> Result<Box<dyn Connect>, CliError> {
     Ok(Box::new(OnThisMachine {
         program: std::env::current_exe().map_err(|error| CliError::failed(&error))?,
         operator: operator.clone(),
+        sent: AtomicU64::new(0),
     }))
 }
 
@@ -83,6 +86,7 @@ struct OverSsh {
     /// Remembers a password from one connection to the next.
     root: BecomeRoot,
     address: String,
+    sent: AtomicU64,
 }
 
 impl Connect for OverSsh {
@@ -95,8 +99,11 @@ impl Connect for OverSsh {
             root: &self.root,
             ahead: None,
         };
-        let connection = Connection::open(&*self.remote, &opening);
-        Ok(Box::new(connection.map_err(closed)?))
+        let connection = Connection::open(&*self.remote, &opening).map_err(closed)?;
+        Ok(Box::new(Counted {
+            connection,
+            total: &self.sent,
+        }))
     }
 
     fn place(&self) -> String {
@@ -106,18 +113,26 @@ impl Connect for OverSsh {
     fn address(&self) -> Option<&str> {
         Some(&self.address)
     }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
 struct OnThisMachine {
     program: PathBuf,
     operator: Operator,
+    sent: AtomicU64,
 }
 
 impl Connect for OnThisMachine {
     fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
         let connection = Connection::local(&self.program, &self.operator, purpose);
-        Ok(Box::new(connection.map_err(closed)?))
+        Ok(Box::new(Counted {
+            connection: connection.map_err(closed)?,
+            total: &self.sent,
+        }))
     }
 
     fn place(&self) -> String {
@@ -126,6 +141,10 @@ impl Connect for OnThisMachine {
 
     fn address(&self) -> Option<&str> {
         None
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -153,42 +172,56 @@ fn said(data: Data) -> Said {
     }
 }
 
-impl Speak for Connection {
+/// A conversation; what was said on it is added up when it is over.
+#[derive(Debug)]
+struct Counted<'a> {
+    connection: Connection,
+    total: &'a AtomicU64,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.total
+            .fetch_add(self.connection.bytes_sent(), Ordering::Relaxed);
+    }
+}
+
+impl Speak for Counted<'_> {
     fn send(&mut self, request: &Request) -> Result<(), TalkError> {
-        Self::send(self, request).map_err(broken)
+        self.connection.send(request).map_err(broken)
     }
 
     fn send_data(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
-        Self::send_data(self, bytes).map_err(broken)
+        self.connection.send_data(bytes).map_err(broken)
     }
 
     fn flush(&mut self) -> Result<(), TalkError> {
-        Self::flush(self).map_err(broken)
+        self.connection.flush().map_err(broken)
     }
 }
 
-impl Hear for Connection {
+impl Hear for Counted<'_> {
     fn next(&mut self) -> Result<Said, TalkError> {
-        self.read_data().map(said).map_err(broken)
+        self.connection.read_data().map(said).map_err(broken)
     }
 }
 
-impl Conversation for Connection {
+impl Conversation for Counted<'_> {
     fn welcome(&self) -> &Welcome {
-        Self::welcome(self)
+        self.connection.welcome()
     }
 
     fn halves(&mut self) -> (Box<dyn Speak + '_>, Box<dyn Hear + '_>) {
-        let (speaking, listening) = Self::halves(self);
+        let (speaking, listening) = self.connection.halves();
         (Box::new(speaking), Box::new(listening))
     }
 
     fn sent(&self) -> u64 {
-        self.bytes_sent()
+        self.connection.bytes_sent()
     }
 
     fn received(&self) -> u64 {
-        self.bytes_received()
+        self.connection.bytes_received()
     }
 }
 

@@ -112,6 +112,8 @@ pub(crate) struct Watcher<'a> {
     question: String,
     quiet: bool,
     pub proposal: Option<Proposal>,
+    /// Of what the plan said, so much went over the connection.
+    pub sent: u64,
     /// Each failure on the way, and what services wrote.
     pub failures: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl<'a> Watcher<'a> {
             question: question.into(),
             quiet: global.quiet,
             proposal: None,
+            sent: 0,
             failures: Vec::new(),
         }
     }
@@ -176,6 +179,10 @@ impl Person for Watcher<'_> {
                 hints: vec!["`--yes` goes on without asking".to_owned()],
             },
         }
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
     }
 
     fn event(&mut self, event: &Event) {
@@ -310,9 +317,21 @@ pub(crate) fn sentence(outcome: &Outcome, host: &str) -> Option<String> {
     }
 }
 
-/// The plan, and how it ended.
-pub(crate) fn to_json(host: &str, outcome: &Outcome, watcher: &Watcher<'_>, seconds: u64) -> Json {
-    let mut json = json!({ "host": host, "seconds": seconds, "failures": watcher.failures });
+/// The plan, and how it ended. `total`: bytes that were said to the host in all.
+pub(crate) fn to_json(
+    host: &str,
+    outcome: &Outcome,
+    watcher: &Watcher<'_>,
+    total: u64,
+    seconds: u64,
+) -> Json {
+    let mut json = json!({
+        "host": host,
+        "seconds": seconds,
+        "failures": watcher.failures,
+        "sent_bytes": watcher.sent,
+        "total_bytes": total,
+    });
     let proposal = watcher.proposal.as_ref().map(plan::to_json);
     let outcome = serde_json::to_value(outcome).unwrap_or_default();
     if let Json::Object(all) = &mut json {

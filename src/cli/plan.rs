@@ -215,7 +215,7 @@ pub(crate) fn draw(proposal: &Proposal, diffs: Diffs) -> String {
 pub(crate) fn to_json(proposal: &Proposal) -> Json {
     json!({
         "plan": proposal.plan,
-        "bytes": proposal.bytes,
+        "planned_bytes": proposal.bytes,
         "fetched": proposal.fetched,
     })
 }
@@ -285,7 +285,7 @@ web: 1 to add, 1 to change, 1 to remove, 1 to restart; 4.10 KiB to send
         let mut proposal = proposal();
         let json = to_json(&proposal);
         assert_eq!(json["plan"]["changes"][0]["action"], "change");
-        assert_eq!(json["bytes"], 4200);
+        assert_eq!(json["planned_bytes"], 4200);
         proposal.plan.changes.clear();
         proposal.plan.notes.clear();
         proposal.fetched.clear();

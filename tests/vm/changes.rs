@@ -45,7 +45,7 @@ fn restarts_what_changed_and_nothing_else() {
         .forge(&vm, &["deploy", "--yes", "--json"])
         .ends(0)
         .json();
-    let sent = told["sent_bytes"].as_u64().unwrap();
+    let sent = told["total_bytes"].as_u64().unwrap();
     assert!(sent < 64 << 10, "{sent} bytes for one line");
     let after = vm.containers();
     assert_eq!(changed(&before, &after), ["caddy"]);

@@ -41,6 +41,19 @@ pub(crate) fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The folder of the machine of an earlier run whose disk has a snapshot of the same name.
+pub(crate) fn saved(name: &str) -> Option<PathBuf> {
+    let place = tmp().join("vm").join(name);
+    let output = Command::new("qemu-img")
+        .args(["snapshot", "-U", "-l"])
+        .arg(place.join("disk.qcow2"))
+        .output()
+        .unwrap();
+    let list = String::from_utf8_lossy(&output.stdout).into_owned();
+    let has = |line: &str| line.split_whitespace().nth(1) == Some(name);
+    list.lines().any(has).then_some(place)
+}
+
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0))
         .unwrap()
@@ -256,7 +269,7 @@ impl Project {
         fs::write(path, format!("{old}\n{text}\n")).unwrap();
     }
 
-    fn command(&self, vm: &Vm, words: &[&str]) -> Command {
+    fn command(&self, port: u16, words: &[&str]) -> Command {
         let mut forge = Command::new(env!("CARGO_BIN_EXE_forge"));
         forge
             .current_dir(self.folder.path())
@@ -265,7 +278,7 @@ impl Project {
             .env_remove("SSH_AUTH_SOCK")
             .args(words)
             .args(["--host", "lab"])
-            .args(["--address", &format!("127.0.0.1:{}", vm.port(22))])
+            .args(["--address", &format!("127.0.0.1:{port}")])
             .arg("--identity")
             .arg(key())
             .arg("--agent")
@@ -273,11 +286,27 @@ impl Project {
         forge
     }
 
+    /// `forge WORDS` on the project alone; it must succeed.
+    pub(crate) fn local(&self, words: &[&str]) -> String {
+        said(
+            Command::new(env!("CARGO_BIN_EXE_forge"))
+                .current_dir(self.folder.path())
+                .env("FORGE_STORE", tmp().join("store"))
+                .env("HOME", self.folder.path())
+                .args(words),
+        )
+    }
+
     /// `forge WORDS --host lab` against a machine.
     pub(crate) fn forge(&self, vm: &Vm, words: &[&str]) -> Ran {
+        self.forge_at(vm.port(22), words)
+    }
+
+    /// As [`Self::forge`], with the host at this port of loopback.
+    pub(crate) fn forge_at(&self, port: u16, words: &[&str]) -> Ran {
         let begin = Instant::now();
         let output = self
-            .command(vm, words)
+            .command(port, words)
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -296,8 +325,8 @@ impl Project {
         ran
     }
 
-    pub(crate) fn spawn(&self, vm: &Vm, words: &[&str]) -> Child {
-        self.command(vm, words)
+    pub(crate) fn spawn_at(&self, port: u16, words: &[&str]) -> Child {
+        self.command(port, words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

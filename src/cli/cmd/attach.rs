@@ -53,7 +53,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     let outcome = deploy::attach(&mut site, &reached.operator.name);
     progress.finish();
     if args.json {
-        print_json(&deploying::to_json(&shown, &outcome, &watcher, 0))?;
+        print_json(&deploying::to_json(
+            &shown,
+            &outcome,
+            &watcher,
+            reached.connect.sent(),
+            0,
+        ))?;
     } else if !global.quiet {
         tell(&deploying::sentence(&outcome, &shown).unwrap_or_default());
     }

@@ -224,6 +224,7 @@ fn deploy_one(
         let shelf = Shelf::new(images, &built.system, &built.present, arch, wire, &progress);
         Ok((reached, shelf.map_err(reach::not_reached)?))
     });
+    let mut total = 0;
     let outcome = match ready {
         Ok((reached, mut shelf)) => {
             let mut site = Site {
@@ -235,12 +236,14 @@ fn deploy_one(
                 deadline: consent.deadline,
             };
             let cargo = Cargo::new(&built.sealed, &built.system);
-            deploy::deploy(&mut site, &cargo, &mut shelf, args.retry)
+            let outcome = deploy::deploy(&mut site, &cargo, &mut shelf, args.retry);
+            total = reached.connect.sent();
+            outcome
         }
         Err(error) => failed(error),
     };
     progress.finish();
-    let json = deploying::to_json(name, &outcome, &watcher, 0);
+    let json = deploying::to_json(name, &outcome, &watcher, total, 0);
     (outcome, json)
 }
 

@@ -62,7 +62,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     progress.finish();
     if args.consent.json {
         let seconds = started.elapsed().as_secs();
-        print_json(&deploying::to_json(&shown, &outcome, &watcher, seconds))?;
+        let total = reached.connect.sent();
+        print_json(&deploying::to_json(
+            &shown, &outcome, &watcher, total, seconds,
+        ))?;
     } else if !global.quiet {
         tell(&deploying::sentence(&outcome, &shown).unwrap_or_default());
     }

@@ -126,6 +126,9 @@ pub trait Connect: Debug + Send + Sync {
 
     /// The address that the host is seen at from outside; none on the host itself.
     fn address(&self) -> Option<&str>;
+
+    /// Bytes that were said to the host on all conversations that are over: messages and data, without what SSH adds.
+    fn sent(&self) -> u64;
 }
 
 /// An answer that was not due.

@@ -142,6 +142,7 @@ impl Connect for Host {
             welcome: session.welcome,
             mouth: Mouth(self),
             ears: Ears(session.says),
+            sent: 0,
         }))
     }
 
@@ -152,6 +153,10 @@ impl Connect for Host {
     fn address(&self) -> Option<&str> {
         Some("web")
     }
+
+    fn sent(&self) -> u64 {
+        0
+    }
 }
 
 #[derive(Debug)]
@@ -159,6 +164,7 @@ struct Talk<'a> {
     welcome: Welcome,
     mouth: Mouth<'a>,
     ears: Ears,
+    sent: u64,
 }
 
 #[derive(Debug)]
@@ -198,6 +204,7 @@ impl Speak for Talk<'_> {
     }
 
     fn send_data(&mut self, bytes: &[u8]) -> Result<(), TalkError> {
+        self.sent += bytes.len() as u64;
         self.mouth.send_data(bytes)
     }
 
@@ -225,7 +232,7 @@ impl Conversation for Talk<'_> {
     }
 
     fn sent(&self) -> u64 {
-        0
+        self.sent
     }
 
     fn received(&self) -> u64 {
@@ -239,6 +246,7 @@ pub(in crate::flow::operator) struct Anna {
     pub answer: Agreement,
     pub shown: Vec<Proposal>,
     pub events: Vec<Event>,
+    pub sent: u64,
 }
 
 impl Anna {
@@ -247,6 +255,7 @@ impl Anna {
             answer,
             shown: Vec::new(),
             events: Vec::new(),
+            sent: 0,
         }
     }
 }
@@ -260,6 +269,10 @@ impl Person for Anna {
 
     fn agree(&mut self) -> Agreement {
         self.answer.clone()
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
     }
 
     fn event(&mut self, event: &Event) {

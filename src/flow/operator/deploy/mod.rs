@@ -151,7 +151,7 @@ fn story(
     lock(site, &mut *talk, &format!("deploy of {}", cargo.bundle))?;
     if bytes > 0 {
         site.person.say("sending");
-        freight.send(&mut *talk)?;
+        send(site, &mut *talk, freight)?;
     }
     if !fetched.is_empty() {
         fetch(site, &mut *talk, cargo, freight, fetched, &plan)?;
@@ -291,9 +291,21 @@ fn fetch(
     let bytes = freight.prepare(&offered.holding)?;
     if bytes > 0 {
         site.person.say("sending images");
-        freight.send(talk)?;
+        send(site, talk, freight)?;
     }
     Ok(())
+}
+
+/// What was prepared; and says how much of it went, also if not all of it did.
+fn send(
+    site: &mut Site<'_>,
+    talk: &mut dyn Conversation,
+    freight: &mut dyn Freight,
+) -> Result<(), TalkError> {
+    let before = talk.sent();
+    let arrived = freight.send(talk);
+    site.person.sent(talk.sent() - before);
+    arrived
 }
 
 pub(super) fn lock(site: &Site<'_>, talk: &mut dyn Conversation, what: &str) -> Result<(), Stop> {

@@ -46,6 +46,9 @@ pub trait Person: Debug + Send {
 
     fn agree(&mut self) -> Agreement;
 
+    /// So many bytes of [`Proposal::bytes`] went over the connection, as counted there: all of them, or fewer if it was lost.
+    fn sent(&mut self, bytes: u64);
+
     /// Something happened on the host.
     fn event(&mut self, event: &Event);
 }
