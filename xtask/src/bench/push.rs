@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use walkdir::WalkDir;
 
-use super::deploy::{bytes, once};
+use super::deploy::{beside_floor, bytes, once};
 use super::guest::{Guest, Laptop, ssh, ssh_words};
 use super::link::{FAR, LOOPBACK, Link};
 use super::{Bench, size, time};
@@ -34,14 +34,14 @@ pub(crate) fn run(bench: &Bench, root: &Path) -> Result<()> {
         size(whole),
         size(zstd)
     );
+    let guest = Guest::bare()?;
+    let mut table = Table { zstd, ours: None };
+
+    let pushed = push(bench, &guest, &laptop)?;
     println!(
         "{:<44} {:>11} {:>10} {:>12} {:>10} {:>10}",
         "what", "sent", "time", "of the link", "of zstd", "peer/forge"
     );
-    let guest = Guest::bare()?;
-    let mut table = Table { zstd, ours: None };
-
-    let pushed = push(&guest, &laptop)?;
     table.row("forge, parcels", pushed.sent, pushed.time);
     table.ours = Some(pushed.time);
     println!(
@@ -130,7 +130,7 @@ fn peak(guest: &Guest) -> u64 {
 }
 
 /// Only to the end of the push: what follows takes minutes on an emulated host, and is none.
-fn push(guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
+fn push(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
     let near = Link::open(LOOPBACK, guest.port)?;
     let (plan, said) = once(&near, laptop.forge(near.port, &["deploy", "--plan", "--json"])?)?;
     let told: Value = serde_json::from_slice(&said)?;
@@ -144,6 +144,13 @@ fn push(guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
         time(plan.time),
         size(planned)
     );
+    let plan = |port: u16| laptop.forge(port, &["deploy", "--plan", "--json"]);
+    beside_floor(
+        bench,
+        guest,
+        "plan for a bare host that has the agent",
+        ("forge deploy --plan", &plan),
+    )?;
     let link = Link::open(FAR, guest.port)?;
     let mut deploy = laptop.forge(link.port, &["deploy", "--yes"])?;
     let mut child = deploy
