@@ -414,7 +414,11 @@ impl Engine {
         for _ in 0..3 {
             let listed: Vec<Listed> = self.read(&listing)?;
             let each = |listed: &Listed| self.read(&format!("/containers/{}/json", listed.id));
-            match listed.iter().map(each).collect::<Result<Vec<Container>, _>>() {
+            match listed
+                .iter()
+                .map(each)
+                .collect::<Result<Vec<Container>, _>>()
+            {
                 Ok(mut found) => {
                     found.sort_by(|a, b| a.name.cmp(&b.name));
                     return Ok(found);
@@ -436,7 +440,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn networks(&self) -> Result<Vec<NetworkFacts>, EngineError> {
-        let listed: Vec<Listed> = self.read(&format!("/networks?{}", filter("name", &["forge-"])))?;
+        let listed: Vec<Listed> =
+            self.read(&format!("/networks?{}", filter("name", &["forge-"])))?;
         // Who is on a network is said of one that is asked for alone.
         let each = |listed: &Listed| self.read(&format!("/networks/{}", listed.id));
         listed.iter().map(each).collect()

@@ -158,7 +158,9 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
             bytes(far.passed.down),
             far.time.as_secs_f64() / base.as_secs_f64()
         ),
-        Ok(None) => println!("ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"),
+        Ok(None) => println!(
+            "ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"
+        ),
         Err(error) => println!("ansible-core: not measured: {error:#}"),
     }
     calls(guest, &nothing)
@@ -201,11 +203,7 @@ pub(crate) fn beside_floor(
     base.context("nothing was measured")
 }
 
-fn both(
-    runs: usize,
-    guest: &Guest,
-    command: Start<'_>,
-) -> Result<[Ran; 2]> {
+fn both(runs: usize, guest: &Guest, command: Start<'_>) -> Result<[Ran; 2]> {
     let on = |shape: Shape| -> Result<Ran> {
         let link = Link::open(shape, guest.port)?;
         median(runs, &link, command)
@@ -214,12 +212,7 @@ fn both(
 }
 
 /// How many times the length of the link the process waits.
-fn round_trips(
-    runs: usize,
-    guest: &Guest,
-    near: Duration,
-    command: Start<'_>,
-) -> Result<f64> {
+fn round_trips(runs: usize, guest: &Guest, near: Duration, command: Start<'_>) -> Result<f64> {
     let link = Link::open(LONG, guest.port)?;
     let long = median(runs, &link, command)?;
     let more = long.time.saturating_sub(near);
@@ -239,7 +232,8 @@ fn watch(guest: &Guest) -> Result<()> {
 
 /// Begin, end (ns) and the words of each call since [`watch`].
 fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
-    let said = guest.ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
+    let said = guest
+        .ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
     let parse = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let mut number = || words.next().and_then(|word| word.parse().ok());
@@ -263,21 +257,34 @@ fn calls(guest: &Guest, nothing: Start<'_>) -> Result<()> {
     );
     for (begin, end, words) in &calls {
         let words: String = words.chars().take(60).collect();
-        println!("    {:>9}  {words}", time(Duration::from_nanos(end - begin)));
+        println!(
+            "    {:>9}  {words}",
+            time(Duration::from_nanos(end - begin))
+        );
     }
     Ok(())
 }
 
 /// One line of the host's file, and one of a file that a container reads.
 fn change(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
-    println!("\na change of one line, over the link of 40 ms and 50 Mbit/s (targets: 2 s of our own time, 64 KiB)");
+    println!(
+        "\na change of one line, over the link of 40 ms and 50 Mbit/s (targets: 2 s of our own time, 64 KiB)"
+    );
     println!(
         "{:<34} {:>10} {:>10} {:>10} {:>16} {:>12}",
         "what", "whole", "up", "down", "docker compose", "the rest"
     );
     let edits = [
-        ("a kernel parameter", "[modules.base]", "[modules.base]\nswappiness = 11"),
-        ("a page that caddy serves", "<h1>{{host.name}}</h1>", "<h1>{{host.name}}!</h1>"),
+        (
+            "a kernel parameter",
+            "[modules.base]",
+            "[modules.base]\nswappiness = 11",
+        ),
+        (
+            "a page that caddy serves",
+            "<h1>{{host.name}}</h1>",
+            "<h1>{{host.name}}!</h1>",
+        ),
     ];
     for (name, from, to) in edits {
         laptop.edit("hosts/lab.toml", from, to)?;
@@ -301,14 +308,20 @@ fn change(guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
             time(compose),
             time(ran.time.saturating_sub(compose))
         );
-        println!("{:<34} docker was called {} times, {} changes of direction", "", calls.len(), ran.passed.turns);
+        println!(
+            "{:<34} docker was called {} times, {} changes of direction",
+            "",
+            calls.len(),
+            ran.passed.turns
+        );
     }
     Ok(())
 }
 
 /// Nothing of forge may be left between deploys.
 fn resident(guest: &Guest) -> Result<()> {
-    let said = guest.ask("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> /var/lib/forge/' || true")?;
+    let said =
+        guest.ask("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> /var/lib/forge/' || true")?;
     match said.trim() {
         "" => println!("\nafter the deploys no process of forge is on the host"),
         some => println!("\nafter the deploys there are still:\n{some}"),

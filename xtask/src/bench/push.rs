@@ -27,7 +27,7 @@ const BEGIN: u64 = 256 << 10;
 pub(crate) fn run(bench: &Bench, root: &Path) -> Result<()> {
     let laptop = Laptop::new(bench, root)?;
     let layout = bench.place.join("layout-lab");
-    process::capture(laptop.here(&["build", "lab", "--out"]).arg(&layout))?;
+    process::capture(laptop.here(&["build", "lab"]).arg("--out").arg(&layout))?;
     let (whole, zstd) = compressed(&layout)?;
     println!(
         "\nfirst push of `lab` over the link of 40 ms and 50 Mbit/s: {} in blobs, {} with `zstd -3`",
@@ -49,10 +49,21 @@ pub(crate) fn run(bench: &Bench, root: &Path) -> Result<()> {
         size(pushed.peak),
         size(AGENT_PEAK)
     );
-    table.peer("bytes alone: ssh HOST 'cat >/dev/null'", raw(&guest, pushed.sent));
-    table.peer("rsync of the layout, --compress=zstd", rsync(&guest, &layout));
-    table.peer("skopeo to a registry behind the link, zstd", skopeo(bench, &layout));
-    let docker = Command::new("docker").args(["image", "ls", "--quiet"]).output();
+    table.peer(
+        "bytes alone: ssh HOST 'cat >/dev/null'",
+        raw(&guest, pushed.sent),
+    );
+    table.peer(
+        "rsync of the layout, --compress=zstd",
+        rsync(&guest, &layout),
+    );
+    table.peer(
+        "skopeo to a registry behind the link, zstd",
+        skopeo(bench, &layout),
+    );
+    let docker = Command::new("docker")
+        .args(["image", "ls", "--quiet"])
+        .output();
     let why = match docker {
         Ok(output) if output.status.success() && !output.stdout.is_empty() => {
             "the images of `lab` are not in this machine's Docker"
@@ -132,7 +143,10 @@ fn peak(guest: &Guest) -> u64 {
 /// Only to the end of the push: what follows takes minutes on an emulated host, and is none.
 fn push(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
     let near = Link::open(LOOPBACK, guest.port)?;
-    let (plan, said) = once(&near, laptop.forge(near.port, &["deploy", "--plan", "--json"])?)?;
+    let (plan, said) = once(
+        &near,
+        laptop.forge(near.port, &["deploy", "--plan", "--json"])?,
+    )?;
     let told: Value = serde_json::from_slice(&said)?;
     let planned = told["planned_bytes"]
         .as_u64()
@@ -169,7 +183,9 @@ fn push(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
             break Ok(());
         }
         if let Some(status) = child.try_wait()? {
-            break Err(anyhow::anyhow!("forge ended with {status} before it had sent all"));
+            break Err(anyhow::anyhow!(
+                "forge ended with {status} before it had sent all"
+            ));
         }
         largest = largest.max(peak(guest));
         sleep(Duration::from_secs(3));
@@ -242,8 +258,18 @@ fn skopeo(bench: &Bench, layout: &Path) -> Result<(u64, Duration)> {
     for (number, image) in images.iter().enumerate() {
         process::capture(
             Command::new("skopeo")
-                .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
-                .args(["--dest-compress-format", "zstd", "--dest-compress-level", "3"])
+                .args([
+                    "copy",
+                    "--quiet",
+                    "--insecure-policy",
+                    "--dest-tls-verify=false",
+                ])
+                .args([
+                    "--dest-compress-format",
+                    "zstd",
+                    "--dest-compress-level",
+                    "3",
+                ])
                 .arg(format!("oci:{}:{number}", image.display()))
                 .arg(format!("docker://127.0.0.1:{}/lab/{number}:1", link.port)),
         )?;
@@ -277,7 +303,8 @@ fn images(layout: &Path) -> Result<Vec<PathBuf>> {
                 std::os::unix::fs::symlink(layout.join("blobs"), place.join("blobs"))?;
                 fs::copy(layout.join("oci-layout"), place.join("oci-layout"))?;
                 let mut named = entry.clone();
-                named["annotations"] = serde_json::json!({ "org.opencontainers.image.ref.name": number.to_string() });
+                named["annotations"] =
+                    serde_json::json!({ "org.opencontainers.image.ref.name": number.to_string() });
                 let index = serde_json::json!({ "schemaVersion": 2, "manifests": [named] });
                 fs::write(place.join("index.json"), serde_json::to_vec(&index)?)?;
                 found.push(place);
