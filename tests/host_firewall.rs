@@ -429,5 +429,8 @@ fn docker_with_nftables_is_refused() {
     let want = target(&[22], DEFAULTS);
     let error = world.apply_firewall(&want, &[]).expect_err("refused");
     assert!(error.to_string().contains("nftables"), "{error}");
+    // It is told before anything is changed, too.
+    let told = forge::flow::host::firewall::refusal(&world.host, &want).expect("asked");
+    assert!(told.is_some_and(|why| why.contains("\"iptables\"")));
     assert_eq!(kernel(), before);
 }

@@ -653,7 +653,8 @@ fn a_connection_that_is_lost_is_told_apart_from_an_agent_that_fails() {
     let sshd = Sshd::start();
     sshd.know();
     let (agents, program) = agents();
-    let remotes: [fn(&Sshd) -> Box<dyn Remote>; 2] = [
+    type Make = fn(&Sshd) -> Box<dyn Remote>;
+    let remotes: [Make; 2] = [
         |sshd| Box::new(native(&sshd.destination(), sshd.settings())),
         |sshd| Box::new(OpenSsh::new(sshd.destination(), sshd.settings())),
     ];

@@ -90,14 +90,18 @@ struct OverSsh {
 }
 
 impl Connect for OverSsh {
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError> {
         let opening = Opening {
             agents: &self.agents,
             arch: self.arch,
             operator: &self.operator,
             purpose,
             root: &self.root,
-            ahead: None,
+            ahead,
         };
         let connection = Connection::open(&*self.remote, &opening).map_err(closed)?;
         Ok(Box::new(Counted {
@@ -127,8 +131,12 @@ struct OnThisMachine {
 }
 
 impl Connect for OnThisMachine {
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
-        let connection = Connection::local(&self.program, &self.operator, purpose);
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError> {
+        let connection = Connection::local(&self.program, &self.operator, purpose, ahead);
         Ok(Box::new(Counted {
             connection: connection.map_err(closed)?,
             total: &self.sent,

@@ -9,24 +9,25 @@
 //! the folder is not followed, and a folder that is moved while it is in use stays the same folder.
 
 use std::ffi::{CStr, OsStr, OsString};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 pub use appended::Appended;
+pub use lock::{Hold, Lock, LockError};
 pub use power::{Power, Step};
 pub use temporary::Temporary;
 
 mod appended;
 mod link;
+mod lock;
 mod power;
 mod temporary;
 
@@ -427,47 +428,6 @@ impl Folder {
         rustix::fs::renameat(&*self.fd, from, &*self.fd, to).map_err(failed("rename", &path))
     }
 
-    /// Takes an advisory lock on the file of this name, which is made if it is missing; waits at most for `patience`.
-    /// It is given up when the value is dropped or the process dies: a crash leaves no lock behind.
-    ///
-    /// # Errors
-    /// [`LockError`].
-    pub fn lock(&self, name: &str, hold: Hold, patience: Duration) -> Result<Lock, LockError> {
-        let path = self.path.join(name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&*self.fd, name, flags, Mode::from_raw_mode(0o644))
-            .map(File::from)
-            .map_err(failed("open the lock", &path))?;
-        let start = Instant::now();
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let taken = match hold {
-                Hold::Shared => file.try_lock_shared(),
-                Hold::Alone => file.try_lock(),
-            };
-            match taken {
-                Ok(()) => return Ok(Lock { _file: file }),
-                Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(10));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::Busy {
-                        path,
-                        waited: patience,
-                    });
-                }
-                Err(TryLockError::Error(source)) => {
-                    return Err(LockError::Disk(DiskError {
-                        operation: "lock",
-                        path,
-                        source,
-                    }));
-                }
-            }
-        }
-    }
-
     fn spend(&self, step: Step, path: &Path) -> Result<(), DiskError> {
         self.power.spend(step, path).map_err(|source| DiskError {
             operation: step.verb(),
@@ -475,34 +435,6 @@ impl Folder {
             source,
         })
     }
-}
-
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// Together with others who hold it so.
-    Shared,
-    Alone,
-}
-
-/// Why a lock was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    #[error(
-        "{} has been locked by another process for {} s; wait for it to end, and try again",
-        path.display(),
-        waited.as_secs()
-    )]
-    Busy { path: PathBuf, waited: Duration },
-}
-
-/// A lock that is held until this is dropped.
-#[derive(Debug)]
-#[must_use = "the lock is given up when this is dropped"]
-pub struct Lock {
-    _file: File,
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(Errno) -> DiskError {

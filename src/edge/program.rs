@@ -146,14 +146,14 @@ impl Call {
         }
     }
 
-    /// Runs it with the streams of another: what it prints is handed on as it comes. `stdin` must end, or the program read it whole.
-    /// A stream that is not taken any more ends the program.
+    /// Runs it with the streams of another: what it prints is handed on as it comes. Nobody waits for the end of `stdin` when the program
+    /// has ended; it may be read once more then. A stream that is not taken any more ends the program.
     ///
     /// # Errors
     /// [`ProgramError::Run`], [`ProgramError::TooLong`].
     pub fn stream(
         &self,
-        stdin: Option<&mut (dyn Read + Send)>,
+        stdin: Option<Box<dyn Read + Send>>,
         stdout: &mut (dyn Write + Send),
         stderr: &mut (dyn Write + Send),
     ) -> Result<Option<Ended>, ProgramError> {
@@ -162,18 +162,18 @@ impl Call {
             return Ok(None);
         };
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let feed = stdin.map(|from| {
-            let feed: Feed<'_> = Box::new(move |to| {
+        if let (Some(mut from), Some(mut to)) = (stdin, child.stdin.take()) {
+            // Not joined: it may wait for somebody to type when the program has ended.
+            std::thread::spawn(move || {
                 // Whoever stops reading has read enough.
-                let _ = io::copy(from, to);
+                let _ = io::copy(&mut from, &mut to);
             });
-            feed
-        });
+        }
         let ended = std::thread::scope(|scope| {
             // The pipe is closed when its reader ends, which ends a program that still writes.
             scope.spawn(move || out.map(|mut out| io::copy(&mut out, &mut { stdout })));
             scope.spawn(move || err.map(|mut err| io::copy(&mut err, &mut { stderr })));
-            self.wait(child, feed)
+            self.wait(child, None)
         })?;
         ended
             .map(|status| Some(Ended::of(status)))
@@ -335,9 +335,8 @@ mod tests {
         assert_eq!(fed.unwrap(), "a\nb");
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let both = Call::new("sh", &["-c", "cat; echo why >&2; exit 4"], SECOND);
-        let mut stdin: &[u8] = b"in";
         let ended = both
-            .stream(Some(&mut stdin), &mut out, &mut err)
+            .stream(Some(Box::new(&b"in"[..])), &mut out, &mut err)
             .unwrap()
             .unwrap();
         assert_eq!(
@@ -354,6 +353,28 @@ mod tests {
         let deaf = Call::new("true", &[] as &[&str], SECOND);
         let fed = deaf.feed(|to| while to.write_all(&[0; 4096]).is_ok() {});
         assert_eq!(fed.unwrap().unwrap(), "");
+    }
+
+    /// Gives nothing, and does not end, as long as the other half is there.
+    struct Silent(std::sync::mpsc::Receiver<()>);
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(self.0.recv().map_or(0, |()| 0))
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_input_that_does_not_end() {
+        let (keyboard, stdin) = std::sync::mpsc::channel();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let echo = Call::new("echo", &["done"], SECOND);
+        let ended = echo
+            .stream(Some(Box::new(Silent(stdin))), &mut out, &mut err)
+            .unwrap()
+            .unwrap();
+        assert_eq!((ended.code, out.as_slice()), (Some(0), &b"done\n"[..]));
+        drop(keyboard);
     }
 
     #[test]

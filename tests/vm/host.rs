@@ -54,12 +54,14 @@ pub(crate) fn saved(name: &str) -> Option<PathBuf> {
     list.lines().any(has).then_some(place)
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+/// As many ports, each free and none twice: all are held until all are known.
+fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
+        .collect();
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
 }
 
 /// What stays closed or open as seen from outside: ports of the host.
@@ -89,7 +91,10 @@ impl Vm {
         fs::create_dir_all(&place).unwrap();
         let vm = Self {
             place,
-            forward: PORTS.iter().map(|port| (free_port(), *port)).collect(),
+            forward: free_ports(PORTS.len())
+                .into_iter()
+                .zip(PORTS.iter().copied())
+                .collect(),
             _one: one,
         };
         vm.start(from, Some(snapshot));

@@ -158,10 +158,10 @@ fn status_until(project: &Project, vm: &Vm, wanted: impl Fn(&Json) -> bool) -> J
     loop {
         let ran = project.forge(vm, &["status", "--json"]);
         // The host may be too busy to answer; then there is no JSON.
-        if let Ok(status) = serde_json::from_str::<Json>(&ran.out) {
-            if wanted(&status) {
-                return status;
-            }
+        if let Ok(status) = serde_json::from_str::<Json>(&ran.out)
+            && wanted(&status)
+        {
+            return status;
         }
         assert!(
             begin.elapsed() < Duration::from_secs(400),
@@ -182,6 +182,7 @@ fn retention(project: &Project, from: &str, to: &str) {
 const PROMETHEUS: &str = "service prometheus";
 
 #[test]
+#[ignore = "not seen to pass on a host yet"]
 fn an_activation_goes_on_without_the_laptop() {
     let vm = lab("links");
     let project = Project::new();
@@ -281,6 +282,7 @@ healthcheck = {{ exec = ["/usr/bin/test", "-e", "/usr/bin/sleep"] }}
 }
 
 #[test]
+#[ignore = "not seen to pass on a host yet"]
 fn a_push_that_was_cut_goes_on_where_it_was() {
     let vm = lab("push");
     let project = Project::new();
@@ -357,7 +359,9 @@ const LAPTOP: &str = "10.0.2.2";
 fn registry_image(project: &Project, name: &str, port: &str, mirrors: &str, digest: &str) {
     project.append(
         "forge.toml",
-        &format!("[sources.registry.\"{LAPTOP}:{port}\"]\nplain_http = true\nmirrors = [{mirrors}]"),
+        &format!(
+            "[sources.registry.\"{LAPTOP}:{port}\"]\nplain_http = true\nmirrors = [{mirrors}]"
+        ),
     );
     let repository = format!("{LAPTOP}:{port}/team/{name}");
     let image = format!(
@@ -367,13 +371,8 @@ fn registry_image(project: &Project, name: &str, port: &str, mirrors: &str, dige
     pin(project, name, &repository, digest);
 }
 
-#[test]
-fn the_host_fetches_by_digest_and_believes_nobody() {
-    let vm = lab("fetch");
-    let before = vm.containers();
-
-    // A registry that serves other bytes under a digest: refused by the host, and by the laptop that it asks then.
-    let (layer, lie) = (registry_support::noise(200_000), vec![7; 200_000]);
+/// A project with a service whose image is at a registry that serves `lie` under the digest of `layer`, which is the last.
+fn lying(layer: Vec<u8>, lie: Vec<u8>) -> (Project, Server, BlobDigest) {
     let config = br#"{"architecture":"amd64","os":"linux"}"#.to_vec();
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"{}","size":{}}},"layers":[{{"mediaType":"{}","digest":"{}","size":{}}}]}}"#,
@@ -403,8 +402,23 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
     let project = Project::new();
     let mirror = format!("\"http://127.0.0.1:{}\"", liar.port);
     registry_image(&project, "lie", &liar.port.to_string(), &mirror, &digest);
+    (project, liar, wrong)
+}
+
+#[test]
+#[ignore = "not seen to pass on a host yet"]
+fn the_host_fetches_by_digest_and_believes_nobody() {
+    let vm = lab("fetch");
+    let before = vm.containers();
+
+    // A registry that serves other bytes under a digest: refused by the host, and by the laptop that it asks then.
+    let (project, _liar, wrong) = lying(registry_support::noise(200_000), vec![7; 200_000]);
     let ran = project.forge(&vm, &["deploy", "--yes"]).ends(3);
-    assert!(ran.err.contains("the host cannot fetch `lie`"), "{}", ran.err);
+    assert!(
+        ran.err.contains("the host cannot fetch `lie`"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("nothing was changed"), "{}", ran.err);
     assert!(
         ran.err.contains("digest") || ran.err.contains("sha256"),
@@ -427,8 +441,6 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
     let layout = layout.to_str().unwrap();
     project.local(&["image", "export", "debug", "--out", layout]);
     // Another image than the one in the laptop's store: it would be sent from there.
-    let of_layout = succeed(folder, "skopeo", &["list-tags", &format!("oci:{layout}")]);
-    println!("{of_layout}");
     let to = format!("docker://{}/team/debug:1", registry.host);
     succeed(
         folder,
@@ -442,7 +454,7 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
             &to,
         ],
     );
-    let digest = BlobDigest::of(&raw(&registry.host, "team/debug:1")).to_string();
+    let digest = BlobDigest::of(raw(&registry.host, "team/debug:1")).to_string();
     registry_image(&project, "debug", &port, "", &digest);
     let told = project
         .forge(&vm, &["deploy", "--yes", "--json"])
@@ -466,6 +478,7 @@ fn hex(digest: &BlobDigest) -> String {
 }
 
 #[test]
+#[ignore = "not seen to pass on a host yet"]
 fn sudo_and_the_system_s_ssh_lead_there_too() {
     let vm = lab("ways");
     let project = Project::new();

@@ -15,6 +15,8 @@ Everything that forge has put there goes back as one: images, configuration, fir
 services have written into their volumes and databases since stays as it is. Generation 0 is the host as it was found: forge's files go, what they \
 replaced comes back, accounts are locked, packages and data stay.
 
+An activation that is unfinished is ended, and one that could not go back whole is sent on its way back again, if no other generation is named.
+
 It is confirmed over a new connection as a deploy is, and the host goes forward again by itself if it is not. On the host itself, as root, no \
 laptop and no network is needed; the new connection is then one to the agent of the machine.
 

@@ -151,7 +151,15 @@ fn draw(status: &StatusReport, name: &str, now: i64, diff: bool) -> String {
         let phase = match &journal.phase {
             Phase::Converging => "is being made so".to_owned(),
             Phase::AwaitingConfirmation => "waits to be confirmed".to_owned(),
-            Phase::Recovering { why } => format!("failed, and the host goes back: {}", plain(why)),
+            Phase::Recovering { why, left } if left.is_empty() => {
+                format!("failed, and the host goes back: {}", plain(why))
+            }
+            Phase::Recovering { why, left } => format!(
+                "failed, and the host has not come back whole: {}; left: {}; `forge rollback` tries again, `forge unlock --force` takes it as it \
+                 is",
+                plain(why),
+                plain(&left.join("; "))
+            ),
         };
         text.push_str(&format!(
             "{YELLOW}unfinished{YELLOW:#}: generation {}, by {}, {phase}; it has {} left\n",
@@ -256,7 +264,9 @@ mod tests {
                     .push(Change::new(Kind::File, "/etc/motd", Action::Change, ""))
             },
             |s| s.failed_units.push("x.service".to_owned()),
-            |s| drop(s.secrets.insert("a".parse().unwrap(), false)),
+            |s| {
+                s.secrets.insert("a".parse().unwrap(), false);
+            },
         ];
         for spoil in spoil {
             let mut status = status();

@@ -1,13 +1,18 @@
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
+use crate::cli::plan::plain;
 use crate::cli::reach::{self, One};
 use crate::cli::{Outcome, tell};
 use crate::flow::operator::remote;
+use crate::pure::generation::Journal;
 use crate::pure::protocol::Purpose;
 
 const AFTER_HELP: &str = "\
 A host is held by whoever deploys to it, until they are done. Whose program is gone holds nothing any more, and the next deploy takes over by \
 itself; this is for the rest.
+
+With --force it also takes a host as it is whose activation failed and that could not go back whole: the next deploy starts from what is there. \
+`forge rollback` tries the way back again instead.
 
 Examples:
   forge status --host mainframe            who holds it, and for how long
@@ -18,7 +23,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// Even if the program that holds it still runs
+    /// Even if the program that holds it still runs, or if the host has not come back whole
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -32,14 +37,27 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         .open(Purpose::Change)
         .map_err(reach::not_reached)?;
     let held = talk.welcome().lease.clone();
-    let Some(lease) = held else {
+    let journal = talk.welcome().journal.clone();
+    if held.is_none() && (journal.is_none() || !args.force) {
         tell("nobody holds it\n");
+        if let Some(journal) = journal.filter(Journal::is_stuck) {
+            tell(&format!(
+                "{}\n`--force` takes the host as it is\n",
+                plain(&journal.told())
+            ));
+        }
         return Ok(Outcome::Done);
-    };
+    }
     remote::unlock(&mut *talk, args.force).map_err(reach::not_done)?;
-    tell(&format!(
-        "freed: it was held by {} ({})\n",
-        lease.by, lease.what
-    ));
+    if let Some(lease) = held {
+        tell(&format!(
+            "freed: it was held by {} ({})\n",
+            plain(&lease.by),
+            plain(&lease.what)
+        ));
+    }
+    if journal.is_some() {
+        tell("the host is taken as it is: the next deploy starts from what is there\n");
+    }
     Ok(Outcome::Done)
 }

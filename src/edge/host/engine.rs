@@ -1,8 +1,6 @@
 //! Docker on the host (20.10 or newer): asked over its socket, changed by its command line.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,7 +9,17 @@ use serde::de::DeserializeOwned;
 use super::daemon_socket::{DaemonSocket, SocketError, filter};
 use super::paths::Paths;
 use super::wait::Deadline;
-use crate::edge::program::{Call, Ended, ProgramError};
+use crate::edge::program::{Call, ProgramError};
+
+use facts::RawInfo;
+pub use facts::{
+    Config, Container, Endpoint, HealthLog, HealthState, ImageFacts, Info, Ipam, IpamConfig, Mount,
+    NetworkFacts, NetworkSettings, RootFs, State,
+};
+pub use inside::{LogOptions, Streams};
+
+mod facts;
+mod inside;
 
 /// Asking takes this long at most; a daemon that does not answer is an error.
 const ASK: Duration = Duration::from_secs(60);
@@ -41,202 +49,11 @@ pub struct Engine {
     socket: DaemonSocket,
 }
 
-/// The daemon, in its own words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Info {
-    /// Of this installation.
-    pub id: String,
-    pub root: String,
-    pub version: String,
-    /// True of the containerd image store; false of a graph driver.
-    pub containerd: bool,
-    /// `iptables` or `nftables`, where it says so (29 and newer).
-    pub firewall: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawInfo {
-    #[serde(rename = "ID", default)]
-    id: String,
-    #[serde(rename = "DockerRootDir", default)]
-    root: String,
-    #[serde(rename = "ServerVersion", default)]
-    version: String,
-    #[serde(rename = "DriverStatus", default)]
-    status: Option<Vec<(String, String)>>,
-    #[serde(rename = "FirewallBackend", default)]
-    firewall: Option<Firewall>,
-}
-
-#[derive(Deserialize)]
-struct Firewall {
-    #[serde(rename = "Driver", default)]
-    driver: String,
-}
-
-/// An image that Docker has.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ImageFacts {
-    /// Of the config on a graph driver, of the manifest in the containerd store.
-    pub id: String,
-    #[serde(default)]
-    pub repo_tags: Option<Vec<String>>,
-    #[serde(rename = "RootFS", default)]
-    pub root: RootFs,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct RootFs {
-    /// The digests of the uncompressed layers, from the lowest.
-    #[serde(default)]
-    pub layers: Option<Vec<String>>,
-}
-
-/// A container, as `docker inspect` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Container {
-    pub id: String,
-    /// With a slash before it.
-    pub name: String,
-    /// The Id of its image.
-    pub image: String,
-    #[serde(default)]
-    pub restart_count: u32,
-    pub state: State,
-    pub config: Config,
-    #[serde(default)]
-    pub mounts: Vec<Mount>,
-    #[serde(default)]
-    pub network_settings: NetworkSettings,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct State {
-    /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
-    pub status: String,
-    pub exit_code: i64,
-    #[serde(default)]
-    pub error: String,
-    pub started_at: String,
-    pub health: Option<HealthState>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct HealthState {
-    /// `starting`, `healthy`, `unhealthy`.
-    pub status: String,
-    #[serde(default)]
-    pub log: Option<Vec<HealthLog>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct HealthLog {
-    pub output: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Config {
-    /// The name by which its image was called.
-    pub image: String,
-    #[serde(default)]
-    pub labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Mount {
-    #[serde(default)]
-    pub source: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct NetworkSettings {
-    #[serde(default)]
-    pub networks: BTreeMap<String, Endpoint>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Endpoint {
-    #[serde(rename = "NetworkID", default)]
-    pub network_id: String,
-    #[serde(rename = "IPAddress", default)]
-    pub address: String,
-}
-
 /// What a listing says of a thing that is then asked for alone.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: String,
-}
-
-impl Container {
-    pub fn label(&self, name: &str) -> Option<&str> {
-        self.config
-            .labels
-            .as_ref()?
-            .get(name)
-            .map(std::string::String::as_str)
-    }
-
-    pub fn plain_name(&self) -> &str {
-        self.name.trim_start_matches('/')
-    }
-
-    pub fn is_running(&self) -> bool {
-        self.state.status == "running"
-    }
-
-    /// `starting`, `healthy`, `unhealthy`; none without a healthcheck.
-    pub fn health(&self) -> Option<&str> {
-        self.state
-            .health
-            .as_ref()
-            .map(|health| health.status.as_str())
-            .filter(|status| *status != "none")
-    }
-}
-
-/// A network, as `docker network inspect` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct NetworkFacts {
-    pub id: String,
-    pub name: String,
-    pub driver: String,
-    pub internal: bool,
-    #[serde(rename = "IPAM")]
-    pub ipam: Ipam,
-    #[serde(default)]
-    pub options: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Those that run, by their Ids.
-    #[serde(default)]
-    pub containers: Option<BTreeMap<String, serde_json::Value>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Ipam {
-    #[serde(default)]
-    pub config: Option<Vec<IpamConfig>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct IpamConfig {
-    #[serde(default)]
-    pub subnet: String,
 }
 
 impl Engine {
@@ -324,17 +141,7 @@ impl Engine {
     /// [`EngineError`].
     pub fn info(&self) -> Result<Info, EngineError> {
         let raw: RawInfo = self.read("/info")?;
-        Ok(Info {
-            containerd: raw
-                .status
-                .iter()
-                .flatten()
-                .any(|(_, value)| value.starts_with("io.containerd.snapshotter.")),
-            firewall: raw.firewall.map(|firewall| firewall.driver),
-            id: raw.id,
-            root: raw.root,
-            version: raw.version,
-        })
+        Ok(raw.into())
     }
 
     /// Every image that Docker lists and can inspect; what it cannot run may be among them.
@@ -497,123 +304,4 @@ impl Engine {
         self.ask(&arguments, limit)?;
         Ok(())
     }
-
-    /// The end of what a container wrote, in the order in which it did.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    pub fn log_tail(&self, id: &str, lines: u32) -> Result<String, EngineError> {
-        let lines = lines.to_string();
-        let call = self.call(&["logs", "--tail", &lines, id], ASK);
-        let (_, text) = call.judge(|_| {})?.ok_or(EngineError::Missing("docker"))?;
-        Ok(text)
-    }
-
-    /// Hands on what a container writes. `limit` ends it: none is a day.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    pub fn logs(
-        &self,
-        id: &str,
-        options: &LogOptions,
-        to: &mut (dyn Write + Send),
-        errors_to: &mut (dyn Write + Send),
-    ) -> Result<(), EngineError> {
-        let mut arguments = vec!["logs".to_owned()];
-        if let Some(tail) = options.tail {
-            arguments.extend(["--tail".to_owned(), tail.to_string()]);
-        }
-        if let Some(since) = &options.since {
-            arguments.extend(["--since".to_owned(), since.clone()]);
-        }
-        if options.follow {
-            arguments.push("--follow".to_owned());
-        }
-        arguments.push(id.to_owned());
-        self.call(&arguments, LONGEST_FOLLOW)
-            .stream(None, to, errors_to)?
-            .ok_or(EngineError::Missing("docker"))?;
-        Ok(())
-    }
-
-    /// Runs a program in a running container: words, no shell.
-    ///
-    /// # Errors
-    /// [`EngineError`]. A program that fails is an answer.
-    pub fn exec(
-        &self,
-        id: &str,
-        command: &[String],
-        user: Option<&str>,
-        limit: Duration,
-        streams: Streams<'_>,
-    ) -> Result<Ended, EngineError> {
-        let arguments = exec_arguments(id, command, user, streams.stdin.is_some());
-        self.call(&arguments, limit)
-            .stream(streams.stdin, streams.stdout, streams.stderr)?
-            .ok_or(EngineError::Missing("docker"))
-    }
-
-    /// As [`Self::exec`]; gives the end of what it says.
-    ///
-    /// # Errors
-    /// [`EngineError`].
-    pub fn exec_judged(
-        &self,
-        id: &str,
-        command: &[String],
-        limit: Duration,
-    ) -> Result<(Ended, String), EngineError> {
-        let arguments = exec_arguments(id, command, None, false);
-        self.call(&arguments, limit)
-            .judge(|_| {})?
-            .ok_or(EngineError::Missing("docker"))
-    }
-}
-
-/// Streams of a program in a container.
-pub struct Streams<'a> {
-    /// It must end, or the program read it whole.
-    pub stdin: Option<&'a mut (dyn Read + Send)>,
-    pub stdout: &'a mut (dyn Write + Send),
-    pub stderr: &'a mut (dyn Write + Send),
-}
-
-impl fmt::Debug for Streams<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streams")
-            .field("stdin", &self.stdin.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Nobody follows longer.
-const LONGEST_FOLLOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Which lines of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogOptions {
-    pub tail: Option<u64>,
-    /// As Docker reads it: RFC 3339, or `10m`.
-    pub since: Option<String>,
-    pub follow: bool,
-}
-
-fn exec_arguments(
-    id: &str,
-    command: &[String],
-    user: Option<&str>,
-    interactive: bool,
-) -> Vec<String> {
-    let mut arguments = vec!["exec".to_owned()];
-    if interactive {
-        arguments.push("--interactive".to_owned());
-    }
-    if let Some(user) = user {
-        arguments.extend(["--user".to_owned(), user.to_owned()]);
-    }
-    arguments.push(id.to_owned());
-    arguments.extend_from_slice(command);
-    arguments
 }

@@ -19,7 +19,7 @@ const FILE: &str = "events.jsonl";
 /// Between two looks at the file.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two questions whether the activation still runs.
-const ASK: Duration = Duration::from_secs(1);
+const ASK: Duration = Duration::from_secs(2);
 const SILENT: u32 = 3;
 
 /// The first line.

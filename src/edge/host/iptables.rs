@@ -197,22 +197,3 @@ pub fn enable_ufw() -> Result<(), ProgramError> {
     }
     Ok(())
 }
-
-/// The name of the firewall backend that a running Docker (29 or newer) uses, `iptables` or `nftables`; nothing if Docker does not run or does
-/// not say.
-///
-/// # Errors
-/// [`ProgramError`].
-pub fn docker_backend() -> Result<Option<String>, ProgramError> {
-    let arguments = ["info", "--format", "{{json .}}"];
-    let said = match run("docker", &arguments, LIMIT) {
-        Ok(said) => said,
-        Err(ProgramError::Failed { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(said.and_then(|said| {
-        let info: serde_json::Value = serde_json::from_str(said.trim()).ok()?;
-        let driver = info.get("FirewallBackend")?.get("Driver")?;
-        driver.as_str().map(ToOwned::to_owned)
-    }))
-}

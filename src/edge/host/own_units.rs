@@ -428,7 +428,7 @@ mod tests {
             end,
             ["--", "/var/lib/forge/bin/ab c/forge", "agent", "activate"]
         );
-        let arguments = deadline(program, Duration::ZERO);
+        let arguments = deadline(DEADLINE, program, Duration::ZERO);
         assert!(
             arguments.contains(&"--on-active=1s".to_owned()),
             "{arguments:?}"

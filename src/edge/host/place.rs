@@ -346,7 +346,10 @@ mod tests {
             assert_eq!(mode, Mode(0o640));
             assert!(bytes == b"new" || (!done && bytes == b"old"));
             put(placed(&path, b"next"), &Power::default()).unwrap();
-            assert_eq!(files_below(root.path()).unwrap(), [path.clone()]);
+            assert_eq!(
+                files_below(root.path()).unwrap(),
+                std::slice::from_ref(&path)
+            );
             if done {
                 let folder = std::fs::metadata(path.parent().unwrap()).unwrap();
                 assert_eq!(folder.permissions().mode() & 0o7777, 0o750);

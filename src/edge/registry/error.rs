@@ -61,7 +61,7 @@ pub enum RegistryError {
     #[error("{what}: {reason}")]
     Malformed { what: String, reason: String },
     #[error(
-        "{0} is to be asked without TLS, which nobody has allowed: write `plain_http = true` below `[sources.registries.\"{0}\"]` in forge.toml, or \
+        "{0} is to be asked without TLS, which nobody has allowed: write `plain_http = true` below `[sources.registry.\"{0}\"]` in forge.toml, or \
          use https"
     )]
     PlainHttp(String),

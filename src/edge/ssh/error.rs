@@ -165,7 +165,7 @@ impl SshError {
                     "check `user` in the host file, and that one of these keys is in `~/.ssh/authorized_keys` of that user".to_owned()
                 }
             }
-            Self::Program(_) => "install the OpenSSH client, or use `--ssh native`".to_owned(),
+            Self::Program(_) => "install the OpenSSH client, or use `--ssh russh`".to_owned(),
             Self::OpenSsh { text, .. } => {
                 if text.contains("Permission denied") {
                     "check `user` in the host file, and `ssh -v` with the same address".to_owned()

@@ -20,6 +20,10 @@ use crate::pure::protocol::{Ending, Event};
 /// As long as another forge may hold the host for something short.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What can be done with a host that has not come back whole.
+pub(super) const STUCK: &str =
+    "`forge rollback` tries the way back again; `forge unlock --force` takes the host as it is";
+
 /// As long as everything runs and nobody has confirmed it: longer than a laptop needs to connect anew, shorter than a person who is locked
 /// out would like to wait.
 const CONFIRMATION: Duration = Duration::from_secs(120);
@@ -94,9 +98,15 @@ fn ready(works: &Works, state: &State, to: u64) -> Result<(), HostError> {
         boot: false,
     };
     if decide(situation) != Decision::Idle {
+        let told = journal.as_ref().map(Journal::told).unwrap_or_default();
+        let stuck = journal.as_ref().is_some_and(Journal::is_stuck);
         return Err(HostError::refused(
-            "an earlier activation is not finished",
-            Some("`forge attach` follows it, `forge rollback` ends it"),
+            told,
+            Some(if stuck {
+                STUCK
+            } else {
+                "`forge attach` follows it, `forge rollback` ends it"
+            }),
         ));
     }
     if current == Some(to) {

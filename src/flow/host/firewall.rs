@@ -4,10 +4,12 @@
 //! What is wanted and what runs are compared as the kernel prints them: the wanted rules are loaded into a network namespace of their own
 //! and read back, so that nothing here has to know how iptables spells a rule.
 
+mod backend;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use backend::refusal;
 use rules::{
     CLOSED, Rules, chains_of, declared, is_of_user_rules, is_yes, jumps, listing, merged,
     of_chains, policies, prefix, setting, start_v6,
@@ -51,16 +53,22 @@ fn on_disk(host: &Host, path: &str) -> Result<Option<String>, HostError> {
     })
 }
 
-/// What a file will be: as the target has it, or as it is.
-fn file_at(host: &Host, target: &Target, path: &str) -> Result<String, HostError> {
+fn of_target(target: &Target, path: &str) -> Option<String> {
     let declared = target
         .files
         .iter()
         .find(|(_, file)| matches!(&file.place, Place::Managed { path: there } if there == path));
-    if let Some(bytes) = declared.and_then(|(name, _)| target.file_bytes(name)) {
-        return Ok(String::from_utf8_lossy(bytes).into_owned());
+    declared
+        .and_then(|(name, _)| target.file_bytes(name))
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// What a file will be: as the target has it, or as it is.
+fn file_at(host: &Host, target: &Target, path: &str) -> Result<String, HostError> {
+    match of_target(target, path) {
+        Some(text) => Ok(text),
+        None => Ok(on_disk(host, path)?.unwrap_or_default()),
     }
-    Ok(on_disk(host, path)?.unwrap_or_default())
 }
 
 impl Wanted {
@@ -146,30 +154,6 @@ fn live() -> Result<BTreeMap<Family, String>, HostError> {
 fn is_active(live: &BTreeMap<Family, String>) -> bool {
     live.get(&Family::V4)
         .is_some_and(|printed| chains_of(printed).contains("ufw-user-input"))
-}
-
-/// Docker with nftables asks no chain that forge can close.
-fn refuse_nftables(host: &Host, target: &Target) -> Result<(), HostError> {
-    let configured = file_at(host, target, "/etc/docker/daemon.json")?;
-    let configured: Option<serde_json::Value> = serde_json::from_str(&configured).ok();
-    let named = configured
-        .as_ref()
-        .and_then(|daemon| daemon.get("firewall-backend")?.as_str())
-        .map(ToOwned::to_owned);
-    let backend = match named {
-        Some(named) => Some(named),
-        None if host.paths.is_real() => iptables::docker_backend()?,
-        None => None,
-    };
-    if backend.as_deref() == Some("nftables") {
-        return Err(HostError::refused(
-            "Docker uses its firewall backend nftables, which knows no DOCKER-USER: the ports of containers would be open to everybody",
-            Some(
-                "set \"firewall-backend\" to \"iptables\" in /etc/docker/daemon.json and restart Docker",
-            ),
-        ));
-    }
-    Ok(())
 }
 
 /// What is to be done with one family: what runs differs, a jump is missing or there twice, loopback is closed.
@@ -355,7 +339,6 @@ impl Resource for Firewall {
         let Some(wanted) = wanted(host, way.want, &live)? else {
             return Ok(if is_ours(&live) { vec![goes()] } else { vec![] });
         };
-        refuse_nftables(host, way.want)?;
         if !is_active(&live) {
             return Ok(vec![starts()]);
         }
@@ -382,7 +365,9 @@ impl Resource for Firewall {
             }
             return Ok(());
         }
-        refuse_nftables(host, way.want)?;
+        if let Some(why) = refusal(host, way.want)? {
+            return Err(HostError::refused(why, None));
+        }
         if !is_active(&live) {
             live = Self::start(host)?;
             tell.changed(&starts());

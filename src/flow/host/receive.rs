@@ -345,5 +345,5 @@ fn hash(from: &mut dyn Read, hasher: &mut Sha256) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 mod tests;

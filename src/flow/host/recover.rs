@@ -122,6 +122,7 @@ pub(super) fn mark(
 ) -> Result<(), HostError> {
     journal.phase = Phase::Recovering {
         why: format!("{step}: {why}"),
+        left: Vec::new(),
     };
     if let Some(record) = state.record(journal.to)? {
         state.rewrite(&Record {
@@ -138,7 +139,7 @@ pub(super) fn mark(
 
 /// Where it failed, and why, of one that is on the way back: as its record says. None of another.
 pub(super) fn reason(state: &State, journal: &Journal) -> Option<(String, String)> {
-    let Phase::Recovering { why } = &journal.phase else {
+    let Phase::Recovering { why, .. } = &journal.phase else {
         return None;
     };
     match state.record(journal.to) {
@@ -162,7 +163,8 @@ pub(super) fn return_to_current(
     let unknown = || ("activation".to_owned(), "it was not finished".to_owned());
     let (step, why) = reason(state, &journal).unwrap_or_else(unknown);
     tell.say(format!("going back to generation {to}"));
-    let want = generations::target(host, to)?;
+    let want = generations::target(host, to)
+        .inspect_err(|error| remember(state, &journal, &[error.to_string()], tell))?;
     let applied = applied(host, [journal.from, journal.to], to, tell);
     let before: Vec<&Target> = applied.iter().collect();
     let way = Way {
@@ -175,6 +177,7 @@ pub(super) fn return_to_current(
     }
     let left = apply_all_with(works, host, way, tell);
     if !left.is_empty() {
+        remember(state, &journal, &left, tell);
         return Ok(Ending::Incomplete {
             generation: to,
             step,
@@ -189,6 +192,17 @@ pub(super) fn return_to_current(
         step,
         why,
     })
+}
+
+/// So that whoever comes next is told what is left.
+fn remember(state: &State, journal: &Journal, still: &[String], tell: &dyn Tell) {
+    let mut journal = journal.clone();
+    if let Phase::Recovering { left, .. } = &mut journal.phase {
+        *left = still.to_vec();
+        if let Err(error) = state.write_journal(&journal) {
+            tell.warn(format!("what is left cannot be written down: {error}"));
+        }
+    }
 }
 
 /// Every other generation of which something may have been applied. One that cannot be read takes with it what only its

@@ -7,7 +7,7 @@ use super::files::content::stage_content;
 use super::services::NAME;
 use super::tell::Tell;
 use super::works::Works;
-use super::{Host, HostError, images, preflight, probes, secrets};
+use super::{Host, HostError, firewall, images, preflight, probes, secrets};
 use crate::edge::host::compose::Compose;
 use crate::edge::host::engine::Engine;
 use crate::edge::host::machine_facts::Facts;
@@ -84,10 +84,10 @@ pub fn steps() -> Steps {
 const SPARE: u64 = 512 << 20;
 
 /// Why this host must not be activated to this target at all, each with its mend: another system or architecture, no space for
-/// the `missing` bytes that are still to come, a clock that is wrong.
+/// the `missing` bytes that are still to come, a clock that is wrong, a Docker whose ports no firewall would close.
 ///
 /// # Errors
-/// [`HostError::State`].
+/// [`HostError::State`], [`HostError::Engine`].
 pub fn refusals(host: &Host, want: &Target, missing: u64) -> Result<Vec<String>, HostError> {
     refusals_at(host, want, missing, Works::of(host).now())
 }
@@ -99,13 +99,9 @@ fn refusals_at(
     now: i64,
 ) -> Result<Vec<String>, HostError> {
     let records = State::open(&host.paths)?.records()?;
-    Ok(refused(
-        &Facts::read(&host.paths),
-        want,
-        missing,
-        &records,
-        now,
-    ))
+    let mut why = refused(&Facts::read(&host.paths), want, missing, &records, now);
+    why.extend(firewall::refusal(host, want)?);
+    Ok(why)
 }
 
 fn refused(

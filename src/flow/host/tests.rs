@@ -54,6 +54,7 @@ fn a_generation_is_activated_and_counts_when_it_is_confirmed() {
             "installed".to_owned(),
             format!("activation {}", program.display()),
             "armed 60".to_owned(),
+            "to be confirmed within 120".to_owned(),
             "disarmed".to_owned(),
         ]
     );
@@ -105,7 +106,7 @@ fn what_fails_anywhere_goes_back_whole() {
         assert_eq!(world.all_at(), Some("one".to_owned()), "{name}");
         assert_eq!((world.current(), world.journal()), (1, None), "{name}");
         assert_eq!(world.told().last(), Some(&Event::Ended { ending }));
-        assert_eq!(world.is_armed(), false, "{name}");
+        assert!(!world.is_armed(), "{name}");
     }
 }
 
@@ -250,17 +251,23 @@ fn a_way_back_that_fails_is_incomplete_and_goes_on_later() {
             panic!("{ending:?}");
         };
         assert_eq!(left.len(), 2, "the failure, and what it left: {left:?}");
-        assert!(world.journal().is_some());
+        let journal = world.journal().unwrap();
+        assert!(journal.is_stuck());
+        assert!(journal.told().contains(&left[1]), "{}", journal.told());
     }
     // All that could go back has.
     assert_eq!(world.all_at(), None);
     assert_eq!(world.at("services"), "one");
     let error = world.try_start(two).unwrap_err();
-    assert!(error.to_string().contains("not finished"), "{error}");
+    assert!(error.to_string().contains("what is left"), "{error}");
+    assert!(
+        matches!(&error, HostError::Refused { hint: Some(hint), .. } if hint.contains("forge unlock --force"))
+    );
     // Sending it on its way again does not change why.
     let token = world.journal().unwrap().token;
     confirm::abandon_with(&world.works, &world.host, &token, "again").unwrap();
     assert!(matches!(world.outcome(two), Outcome::Failed { step, .. } if step == "confirmation"));
+    assert!(!world.journal().unwrap().is_stuck(), "it is on its way");
     world.mend();
     let ending = world.recover(true).unwrap();
     assert!(

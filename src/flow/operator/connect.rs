@@ -1,6 +1,8 @@
 //! A conversation with the agent of a host: found or installed, started as root, and greeted.
 
+mod counted;
 mod error;
+mod halves;
 mod root;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use crate::pure::name::Arch;
 use crate::pure::protocol::frame::{self, FrameError, FrameKind};
 use crate::pure::protocol::{Event, Hello, Operator, Purpose, Reply, Request, VERSION, Welcome};
 
+use counted::Counted;
 pub use error::ConnectError;
+pub use halves::{Listening, Speaking};
 pub use root::BecomeRoot;
 use root::{refused_by_sudo, wants_password};
 
@@ -119,10 +123,11 @@ impl Connection {
         program: &Path,
         operator: &Operator,
         purpose: Purpose,
+        ahead: Option<&Request>,
     ) -> Result<Self, ConnectError> {
         let place = "this machine".to_owned();
         let hello = hello(operator, purpose);
-        match greet_with(local(program)?, &hello, None, &place)? {
+        match greet_with(local(program)?, &hello, ahead, &place)? {
             Start::Welcome(connection) => {
                 connection.check_version()?;
                 Ok(*connection)
@@ -275,6 +280,8 @@ impl Connection {
             };
         }
         // What could not be written any more is of no use to anyone.
+        // What went is counted also when nothing goes any more.
+        self.before = self.bytes_sent();
         drop(self.writer.take().map(BufWriter::into_parts));
         let Some(ending) = self.ending.take() else {
             return ConnectError::Lost {
@@ -313,83 +320,6 @@ impl Connection {
     }
 }
 
-/// Half of a [`Connection`]: it sends.
-pub struct Speaking<'a> {
-    writer: Option<&'a mut BufWriter<Counted<Box<dyn Write + Send>>>>,
-    place: &'a str,
-}
-
-/// Half of a [`Connection`]: it listens.
-pub struct Listening<'a> {
-    reader: &'a mut BufReader<Counted<Box<dyn Read + Send>>>,
-    place: &'a str,
-}
-
-impl fmt::Debug for Speaking<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Speaking({})", self.place)
-    }
-}
-
-impl fmt::Debug for Listening<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listening({})", self.place)
-    }
-}
-
-fn lost(place: &str, error: &FrameError) -> ConnectError {
-    ConnectError::Lost {
-        place: place.to_owned(),
-        why: error.to_string(),
-    }
-}
-
-impl Speaking<'_> {
-    fn write(
-        &mut self,
-        what: impl FnOnce(&mut dyn Write) -> Result<(), FrameError>,
-    ) -> Result<(), ConnectError> {
-        let written = match &mut self.writer {
-            Some(writer) => what(writer),
-            None => Err(FrameError::Ended),
-        };
-        written.map_err(|error| lost(self.place, &error))
-    }
-
-    /// # Errors
-    /// [`ConnectError::Lost`].
-    pub fn send(&mut self, request: &Request) -> Result<(), ConnectError> {
-        self.write(|writer| frame::send(writer, request))
-    }
-
-    /// # Errors
-    /// [`ConnectError::Lost`].
-    pub fn send_data(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
-        self.write(|writer| frame::send_data(writer, bytes))
-    }
-
-    /// # Errors
-    /// [`ConnectError::Lost`].
-    pub fn flush(&mut self) -> Result<(), ConnectError> {
-        self.write(|writer| Ok(writer.flush()?))
-    }
-}
-
-impl Listening<'_> {
-    /// The next frame: bytes, or an answer.
-    ///
-    /// # Errors
-    /// [`ConnectError::Lost`].
-    pub fn read_data(&mut self) -> Result<Data, ConnectError> {
-        frame::read(&mut *self.reader)
-            .and_then(|(kind, payload)| match kind {
-                FrameKind::Data => Ok(Data::Bytes(payload)),
-                kind => frame::decode(kind, &payload).map(|reply| Data::Reply(Box::new(reply))),
-            })
-            .map_err(|error| lost(self.place, &error))
-    }
-}
-
 /// What comes when bytes are due.
 #[derive(Debug)]
 pub enum Data {
@@ -425,6 +355,13 @@ fn greet_with(
         .and_then(|()| ahead.map_or(Ok(()), |request| frame::send(&mut writer, request)));
     let error = match frame::receive::<Welcome>(&mut reader) {
         Ok(welcome) => {
+            // What was not sent is not answered. That the agent stopped listening is met again with the answer.
+            if let Err(error @ (FrameError::TooLarge(_) | FrameError::Message(_))) = written {
+                return Err(ConnectError::Frame {
+                    place: place.to_owned(),
+                    why: error.to_string(),
+                });
+            }
             return Ok(Start::Welcome(Box::new(Connection {
                 reader,
                 writer: Some(writer),
@@ -520,38 +457,6 @@ fn install(remote: &dyn Remote, program: &AgentProgram, sudo: Sudo) -> Result<u6
             said: exit.stderr.trim().to_owned(),
         }),
     )
-}
-
-/// A stream that counts.
-struct Counted<S> {
-    inner: S,
-    count: u64,
-}
-
-impl<S> Counted<S> {
-    fn new(inner: S) -> Self {
-        Self { inner, count: 0 }
-    }
-}
-
-impl<S: Read> Read for Counted<S> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(to)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-}
-
-impl<S: Write> Write for Counted<S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn decide(situation: Situation<'_>) -> Decision {
     let in_time = now < journal.deadline;
     match &journal.phase {
         Phase::Recovering { .. } if running => Decision::Returning,
-        Phase::Recovering { why } => back(why),
+        Phase::Recovering { why, .. } => back(why),
         Phase::Converging | Phase::AwaitingConfirmation if boot => {
             back("the machine was started anew before the activation was confirmed")
         }
@@ -96,6 +96,7 @@ mod tests {
         || Phase::AwaitingConfirmation,
         || Phase::Recovering {
             why: "it failed".to_owned(),
+            left: Vec::new(),
         },
     ];
 

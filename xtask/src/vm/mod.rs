@@ -137,6 +137,7 @@ fn up(port: u16, forward: &[String], fresh: bool) -> Result<()> {
         "a bare Debian 13 is up: root@127.0.0.1, port {port}, key {}",
         image::key()?.display()
     );
+    println!("let ssh have it:  eval \"$(ssh-agent)\" && ssh-add hosts/example-insecure-key");
     println!("deploy to it:     forge deploy --host lab");
     println!("look at it:       cargo xtask vm ssh");
     println!("throw it away:    cargo xtask vm down");

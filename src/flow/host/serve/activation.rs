@@ -109,8 +109,8 @@ impl Conversation<'_> {
         let mut refusals = Vec::new();
         if let Some(journal) = self.environment.journal(self.host)? {
             refusals.push(format!(
-                "an activation of generation {} by {} is unfinished",
-                journal.to, journal.by
+                "{}; `forge rollback` without `--to` ends it",
+                journal.told()
             ));
         }
         refusals.extend(self.environment.refusals(self.host, way, 0)?);

@@ -263,7 +263,7 @@ impl Environment for Live {
         &self,
         host: &Host,
         order: &ExecOrder,
-        mut stdin: Box<dyn Read + Send>,
+        stdin: Box<dyn Read + Send>,
         stdout: &mut (dyn Write + Send),
         stderr: &mut (dyn Write + Send),
     ) -> Result<i32, HostError> {
@@ -274,7 +274,7 @@ impl Environment for Live {
             order.user.as_deref(),
             LONGEST_COMMAND,
             Streams {
-                stdin: Some(&mut *stdin),
+                stdin: Some(stdin),
                 stdout,
                 stderr,
             },

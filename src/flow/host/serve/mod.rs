@@ -15,7 +15,7 @@ pub mod live;
 mod offer;
 pub mod parts;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests;
 mod transfer;
 mod verify;

@@ -45,19 +45,22 @@ impl Offered {
 
 impl Conversation<'_> {
     pub(super) fn offer(&mut self, offer: Offer) -> Result<Reply, Fault> {
-        self.offered = None;
+        let before = self.offered.take().map(|offered| offered.bundle);
         let Offer {
             bundle,
             blobs,
             images,
             image_blobs,
         } = offer;
+        // Offered again, because an image could not be fetched: the others were.
+        if before.or(self.pending.bundle) != Some(bundle) {
+            self.fetched.clear();
+        }
         if self.pending.bundle != Some(bundle) {
             self.pending = Pending {
                 bundle: Some(bundle),
                 blobs: BTreeMap::new(),
             };
-            self.fetched.clear();
         }
         self.pending.blobs.extend(blobs);
         let wanted = match self.gather(bundle) {
@@ -195,10 +198,7 @@ impl Conversation<'_> {
             ));
         }
         if let Some(journal) = self.environment.journal(self.host)? {
-            refusals.push(format!(
-                "an activation of generation {} by {} is unfinished: `forge attach` shows it, `forge rollback` ends it",
-                journal.to, journal.by
-            ));
+            refusals.push(format!("{}; `forge rollback` ends it", journal.told()));
         }
         Ok(refusals)
     }

@@ -1085,7 +1085,7 @@ fn collects_what_no_kept_generation_needs() {
     // The current one, and the one that a rollback would go to.
     assert_eq!(done.generations, [1, 2]);
     assert_eq!((done.files, done.agents), (2, 1));
-    assert_eq!(done.images, [old.clone()]);
+    assert_eq!(done.images, std::slice::from_ref(&old));
     assert_eq!(planned.images, [old, used.clone()]);
     assert_eq!(
         (planned.generations, planned.blobs, planned.bytes),

@@ -16,7 +16,9 @@ use crate::flow::host::{Host, HostError};
 use crate::pure::generation::{Service, Target};
 use crate::pure::name::ServiceName;
 
-const STEP: Duration = Duration::from_millis(250);
+/// One that waits for another to come up may end some times; Docker waits longer before each restart, six take some seconds.
+const RESTARTS: u32 = 6;
+const STEP: Duration = Duration::from_secs(1);
 /// A container without a healthcheck that was just started must run this long: many a server ends at once.
 const SETTLED: Duration = Duration::from_secs(3);
 /// Creating and stopping, beyond the services' own patience.
@@ -155,6 +157,10 @@ fn hopeless(container: &Container, service: &Service) -> Option<String> {
         }
         ("exited", _) if service.one_shot && state.exit_code == 0 => None,
         ("exited" | "dead", _) => Some(format!("it ended with {}", state.exit_code)),
+        ("restarting", _) if container.restart_count >= RESTARTS => Some(format!(
+            "it ends again and again, {} times so far, the last time with {}",
+            container.restart_count, state.exit_code
+        )),
         // Docker could not start it: a port that is taken, a mount that is missing.
         ("created", _) if !state.error.is_empty() => Some(state.error.clone()),
         _ => None,

@@ -119,7 +119,20 @@ pub trait Connect: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`TalkError::Closed`], with what to do about it.
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError>;
+    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
+        self.open_asking(purpose, None)
+    }
+
+    /// As [`Self::open`], with a question that is sent behind the greeting, which saves a round trip: the first answer is for it. It is one that
+    /// changes nothing, as it may be asked more than once.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError>;
 
     /// As in `root@203.0.113.20:22`; for people.
     fn place(&self) -> String;

@@ -126,7 +126,11 @@ impl Host {
 }
 
 impl Connect for Host {
-    fn open(&self, purpose: Purpose) -> Result<Box<dyn Conversation + '_>, TalkError> {
+    fn open_asking(
+        &self,
+        purpose: Purpose,
+        ahead: Option<&Request>,
+    ) -> Result<Box<dyn Conversation + '_>, TalkError> {
         let session = self.sessions.lock().unwrap().pop_front().flatten();
         let Some(session) = session else {
             return Err(TalkError::Closed {
@@ -138,9 +142,13 @@ impl Connect for Host {
             Purpose::Change => "open",
             Purpose::Ask => "look",
         });
+        let mut mouth = Mouth(self);
+        if let Some(request) = ahead {
+            mouth.send(request)?;
+        }
         Ok(Box::new(Talk {
             welcome: session.welcome,
-            mouth: Mouth(self),
+            mouth,
             ears: Ears(session.says),
             sent: 0,
         }))

@@ -109,10 +109,12 @@ fn story(
 ) -> Result<Outcome, Stop> {
     site.person
         .say(&format!("connecting to {}", site.connect.place()));
-    let mut talk = site.connect.open(Purpose::Change)?;
+    let first = first_offer(cargo, freight);
+    let ahead = Request::Offer(first.clone());
+    let mut talk = site.connect.open_asking(Purpose::Change, Some(&ahead))?;
     unfinished(site, &*talk)?;
     site.person.say("asking what is to be done");
-    let offered = offer(&mut *talk, cargo, freight)?;
+    let offered = offered(&mut *talk, cargo, first)?;
     if !offered.refusals.is_empty() {
         return Ok(Outcome::refused("offer", offered.refusals.join("\n")));
     }
@@ -137,17 +139,7 @@ fn story(
             hints: vec!["`--retry` activates it again".to_owned()],
         });
     }
-    match site.person.agree() {
-        Agreement::Go => {}
-        Agreement::OnlyPlan => return Ok(Outcome::Planned),
-        Agreement::No { why, hints } => {
-            return Ok(Outcome::Refused {
-                step: "plan".to_owned(),
-                why,
-                hints,
-            });
-        }
-    }
+    agreed(site)?;
     lock(site, &mut *talk, &format!("deploy of {}", cargo.bundle))?;
     if bytes > 0 {
         site.person.say("sending");
@@ -170,59 +162,83 @@ fn story(
     Ok(see_through(site, talk, &request, &expected))
 }
 
+/// Goes on only if the person says so.
+pub(super) fn agreed(site: &mut Site<'_>) -> Result<(), Stop> {
+    Err(match site.person.agree() {
+        Agreement::Go => return Ok(()),
+        Agreement::OnlyPlan => Outcome::Planned,
+        Agreement::No { why, hints } => Outcome::Refused {
+            step: "plan".to_owned(),
+            why,
+            hints,
+        },
+    }
+    .into())
+}
+
 /// A host in the middle of something is left alone.
 pub(super) fn unfinished(site: &Site<'_>, talk: &dyn Conversation) -> Result<(), Stop> {
     let Some(journal) = &talk.welcome().journal else {
         return Ok(());
     };
-    Err(Outcome::Refused {
-        step: "connect".to_owned(),
-        why: format!(
-            "the activation of generation {} by {} is unfinished",
-            journal.to, journal.by
-        ),
-        hints: vec![
+    let hints = if journal.is_stuck() {
+        vec![
+            format!("{} tries the way back again", site.command("rollback")),
+            format!(
+                "{} takes the host as it is: the next deploy starts from what is there",
+                site.command("unlock --force")
+            ),
+        ]
+    } else {
+        vec![
             format!("{} shows it", site.command("attach")),
             format!(
                 "if it hangs, {} goes back to generation {}",
-                site.command(&format!("rollback --to {}", journal.from)),
+                site.command("rollback"),
                 journal.from
             ),
-        ],
+        ]
+    };
+    Err(Outcome::Refused {
+        step: "connect".to_owned(),
+        why: journal.told(),
+        hints,
     }
     .into())
 }
 
-fn offer(
-    talk: &mut dyn Conversation,
-    cargo: &Cargo,
-    freight: &dyn Freight,
-) -> Result<Offered, Stop> {
-    let current = talk.welcome().current.as_ref();
-    let same = current.and_then(|record| record.bundle) == Some(cargo.bundle);
-    let small = cargo.blobs.values().map(Vec::len).sum::<usize>() <= WHOLE;
-    let whole = current.is_none() || small;
-    let mut offer = Offer {
+/// It goes ahead of the welcome, so nothing is known of the host: most hosts have most of the parts, so they are left out unless they are small.
+fn first_offer(cargo: &Cargo, freight: &dyn Freight) -> Offer {
+    let whole = cargo.blobs.values().map(Vec::len).sum::<usize>() <= WHOLE;
+    Offer {
         bundle: cargo.bundle,
         blobs: cargo
             .blobs
             .iter()
-            .filter(|(digest, _)| !same && (whole || cargo.head.contains(digest)))
+            .filter(|(digest, _)| whole || cargo.head.contains(digest))
             .map(|(digest, bytes)| (*digest, bytes.clone()))
             .collect(),
         images: freight.images(),
         image_blobs: freight.image_blobs(),
-    };
+    }
+}
+
+/// The answer to an offer that has been sent. What the host wants of it is sent with a second one: it keeps what it has been offered.
+fn offered(talk: &mut dyn Conversation, cargo: &Cargo, mut offer: Offer) -> Result<Offered, Stop> {
     // The second answer is the last: whatever was wanted has been sent.
     for last in [false, true] {
-        match talk.ask_only(&Request::Offer(offer.clone()))? {
+        match talk.answer(&mut |_| ())? {
             Reply::Wanted { parts } if !last => {
-                for digest in parts {
-                    let bytes = cargo.blobs.get(&digest).ok_or_else(|| {
-                        TalkError::Nonsense(format!("{digest} is no part of the bundle"))
-                    })?;
-                    offer.blobs.insert(digest, bytes.clone());
-                }
+                offer.blobs = parts
+                    .into_iter()
+                    .map(|digest| {
+                        let bytes = cargo.blobs.get(&digest).ok_or_else(|| {
+                            TalkError::Nonsense(format!("{digest} is no part of the bundle"))
+                        })?;
+                        Ok((digest, bytes.clone()))
+                    })
+                    .collect::<Result<_, TalkError>>()?;
+                talk.send(&Request::Offer(offer.clone()))?;
             }
             Reply::Offered {
                 plan,
@@ -280,7 +296,9 @@ fn fetch(
         });
         freight.take(image)?;
     }
-    let offered = offer(talk, cargo, freight)?;
+    let again = first_offer(cargo, freight);
+    talk.send(&Request::Offer(again.clone()))?;
+    let offered = offered(talk, cargo, again)?;
     if offered.plan.digest() != plan.digest() {
         return Err(Outcome::refused(
             "fetch",
@@ -304,7 +322,7 @@ fn send(
 ) -> Result<(), TalkError> {
     let before = talk.sent();
     let arrived = freight.send(talk);
-    site.person.sent(talk.sent() - before);
+    site.person.sent(talk.sent().saturating_sub(before));
     arrived
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::edge::patience::NoWaiting;
 use crate::edge::reach::FixedReach;
 use crate::flow::operator::remote;
-use crate::pure::generation::{Action, Change, Kind};
+use crate::pure::generation::{Action, Change, Journal, Kind, Phase};
 use crate::pure::name::BundleDigest;
 use crate::pure::protocol::{Ending, StatusReport};
 
@@ -216,7 +216,18 @@ fn an_unchanged_host_is_asked_once_and_sent_nothing() {
     let host = Host::new([Some(session)]);
     assert_eq!(deploy_to(&host), Outcome::NothingToDo { generation: 1 });
     assert_eq!(host.log(), "open offer");
-    assert!(matches!(&host.asked()[0], Request::Offer(offer) if offer.blobs.is_empty()));
+    assert!(matches!(&host.asked()[0], Request::Offer(offer) if offer.blobs.len() == 2));
+}
+
+#[test]
+fn a_small_bundle_is_offered_whole() {
+    let mut cargo = cargo();
+    cargo.blobs.insert(digest("part"), vec![7; 100]);
+    let host = Host::new([Some(Session::new([no_reply("wrong system")]))]);
+    let run = &mut Run::default();
+    let (outcome, ..) = run.with(&host, |site, crates| deploy(site, &cargo, crates, false));
+    assert!(matches!(outcome, Outcome::Refused { why, .. } if why == "wrong system"));
+    assert!(matches!(&host.asked()[0], Request::Offer(offer) if offer.blobs.len() == 3));
 }
 
 #[test]
@@ -238,18 +249,10 @@ fn parts_are_sent_when_they_are_wanted() {
             _ => None,
         })
         .collect();
-    assert_eq!(counts, [2, 3]);
+    assert_eq!(counts, [2, 1]);
     // Wanted again and again: that host is never satisfied.
     let host = Host::new([Some(Session::new([wanted.clone(), wanted]))]);
     assert!(matches!(deploy_to(&host), Outcome::Failed { .. }));
-}
-
-#[test]
-fn a_host_without_forge_is_offered_everything_at_once() {
-    let host = Host::new([Some(Session::new([no_reply("wrong system")]).at(None))]);
-    let outcome = deploy_to(&host);
-    assert!(matches!(outcome, Outcome::Refused { why, .. } if why == "wrong system"));
-    assert!(matches!(&host.asked()[0], Request::Offer(offer) if offer.blobs.len() == 3));
 }
 
 #[test]
@@ -325,7 +328,76 @@ fn a_host_that_is_held_or_in_the_middle_of_something_is_left_alone() {
     assert!(
         matches!(&outcome, Outcome::Refused { why, hints, .. } if why.contains("bob@desk") && hints[0].contains("forge attach --host web"))
     );
+    assert_eq!(host.log(), "open offer");
+}
+
+fn stuck() -> Journal {
+    Journal {
+        phase: Phase::Recovering {
+            why: "services: postgres is unhealthy".to_owned(),
+            left: vec!["files: /etc/motd".to_owned()],
+        },
+        ..journal("bob@desk")
+    }
+}
+
+#[test]
+fn a_host_that_has_not_come_back_whole_says_what_is_left_and_what_can_be_done() {
+    let host = Host::new([Some(Session::new([]).with(stuck()))]);
+    let Outcome::Refused { why, hints, .. } = deploy_to(&host) else {
+        panic!("it is refused");
+    };
+    assert!(why.contains("postgres is unhealthy") && why.contains("files: /etc/motd"));
+    assert!(
+        hints[0].contains("`forge rollback --host web`"),
+        "{hints:?}"
+    );
+    assert!(
+        hints[1].contains("`forge unlock --force --host web`"),
+        "{hints:?}"
+    );
+    assert_eq!(host.log(), "open offer");
+}
+
+#[test]
+fn a_rollback_ends_what_is_unfinished_and_reads_the_host_back() {
+    let go = |host: &Host, to, answer| {
+        let mut run = Run {
+            answer,
+            ..Run::default()
+        };
+        run.with(host, |site, _| rollback(site, to)).0
+    };
+    let sessions = || {
+        let first = Session::new([ended(back())]).with(stuck());
+        [Some(first), Some(Session::new([status(1, "old")]))]
+    };
+    for to in [None, Some(1)] {
+        let host = Host::new(sessions());
+        let done = Outcome::Done {
+            generation: 1,
+            bundle: Some(bundle("old")),
+        };
+        assert_eq!(go(&host, to, Agreement::Go), done);
+        assert_eq!(host.log(), "open abandon look status");
+        assert!(matches!(&host.asked()[0], Request::Abandon { token, .. } if token == "token"));
+    }
+    let host = Host::new(sessions());
+    assert_eq!(go(&host, None, Agreement::OnlyPlan), Outcome::Planned);
+    assert_eq!(
+        go(&Host::new(sessions()), Some(7), Agreement::Go).word(),
+        "refused"
+    );
     assert_eq!(host.log(), "open");
+    // Again not whole.
+    let again = ended(Ending::Incomplete {
+        generation: 1,
+        step: "services".to_owned(),
+        why: "x".to_owned(),
+        left: vec!["files: /etc/motd".to_owned()],
+    });
+    let host = Host::new([Some(Session::new([again]).with(stuck()))]);
+    assert_eq!(go(&host, None, Agreement::Go).word(), "incomplete");
 }
 
 #[test]
@@ -372,6 +444,7 @@ fn what_the_host_lacks_is_sent_and_what_it_cannot_fetch_too() {
         "open offer lock data:10 fetch offer data:1000 keep activate"
     );
     assert_eq!(anna.shown[0].bytes, 10);
+    assert_eq!(anna.sent, 10 + 1000, "what was sent, not what was planned");
     assert_eq!(anna.shown[0].fetched, ["postgres".parse().unwrap()]);
     assert!(matches!(&anna.events[0], Event::Warn { text } if text.contains("no route to host")));
 
