@@ -46,6 +46,25 @@ impl<'a> Compose<'a> {
             .is_some_and(|(ended, _)| ended.is_success()))
     }
 
+    /// As [`Self::hashes`]; none if there is no Compose v2. It is asked for only where there are no hashes: each program that is run
+    /// takes its time.
+    ///
+    /// # Errors
+    /// [`EngineError`] if Compose does not take the file.
+    pub fn hashes_if_present(
+        &self,
+        text: &[u8],
+    ) -> Result<Option<BTreeMap<String, String>>, EngineError> {
+        match self.hashes(text) {
+            Ok(hashes) => Ok(Some(hashes)),
+            Err(EngineError::Missing(_)) => Ok(None),
+            Err(error) => match self.present()? {
+                true => Err(error),
+                false => Ok(None),
+            },
+        }
+    }
+
     /// The hash of each service's configuration: what Compose compares with the label of its container.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
-//! Docker on the host, by its command line (20.10 or newer).
+//! Docker on the host (20.10 or newer): asked over its socket, changed by its command line.
 
 use std::io::Write;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::daemon_socket::{DaemonSocket, SocketError, filter};
 use super::paths::Paths;
 use super::wait::Deadline;
 use crate::edge::program::{Call, ProgramError};
@@ -36,17 +38,22 @@ pub enum EngineError {
     Missing(&'static str),
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("`docker {command}` printed what is no such answer: {source}")]
-    Answer {
-        command: String,
-        source: serde_json::Error,
-    },
+    #[error("Docker's daemon, asked for {asked}: {source}")]
+    Daemon { asked: String, source: SocketError },
 }
 
 /// Docker's daemon of one host.
 #[derive(Clone, Debug)]
 pub struct Engine {
     environment: Vec<(String, String)>,
+    socket: DaemonSocket,
+}
+
+/// What a listing says of a thing that is then asked for alone.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
 }
 
 impl Engine {
@@ -78,6 +85,7 @@ impl Engine {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
+            socket: DaemonSocket::at(socket),
         }
     }
 
@@ -92,29 +100,39 @@ impl Engine {
             .ok_or(EngineError::Missing("docker"))
     }
 
-    fn read<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, EngineError> {
-        let text = self.ask(arguments, ASK)?;
-        serde_json::from_str(&text).map_err(|source| EngineError::Answer {
-            command: arguments.first().copied().unwrap_or_default().to_owned(),
-            source,
-        })
+    fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
+        self.socket
+            .read(path, ASK)
+            .map_err(|source| EngineError::Daemon {
+                asked: path.to_owned(),
+                source,
+            })
     }
 
     /// Whether Docker is installed and its daemon answers; a daemon is waited for as long as `patience`.
     ///
     /// # Errors
-    /// [`ProgramError::Run`] if the program cannot be run though it is there.
+    /// None today: a daemon that cannot be asked is one that does not answer.
     pub fn present(&self, patience: Duration) -> Result<bool, EngineError> {
+        if !self.has_program() {
+            return Ok(false);
+        }
         let deadline = Deadline::after(patience);
-        let version = ["version", "--format", "{{.Server.Version}}"];
         loop {
-            match self.call(&version, ASK).run() {
-                Ok(found) => return Ok(found.is_some()),
-                Err(error @ ProgramError::Run { .. }) => return Err(error.into()),
+            match self.socket.get("/_ping", ASK) {
+                Ok(_) => return Ok(true),
                 Err(_) if deadline.is_over() => return Ok(false),
                 Err(_) => deadline.pause(STEP),
             }
         }
+    }
+
+    /// Changes are made by the program: without it the daemon is of no use.
+    fn has_program(&self) -> bool {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        path.is_some_and(|(_, path)| {
+            std::env::split_paths(path).any(|folder| folder.join("docker").is_file())
+        })
     }
 
     /// What the daemon says of itself.
@@ -122,49 +140,29 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn info(&self) -> Result<Info, EngineError> {
-        let raw: RawInfo = self.read(&["info", "--format", "{{json .}}"])?;
+        let raw: RawInfo = self.read("/info")?;
         Ok(raw.into())
     }
 
-    /// Every image that Docker lists and can inspect, in one question; what it cannot run may be among them.
+    /// Every image that Docker lists and can inspect; what it cannot run may be among them.
     ///
     /// # Errors
     /// [`EngineError`].
     pub fn images(&self) -> Result<Vec<ImageFacts>, EngineError> {
-        let ids = self.ask(&["image", "ls", "--quiet", "--no-trunc"], ASK)?;
-        let mut ids: Vec<&str> = ids.split_whitespace().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let listed: Vec<Listed> = self.read("/images/json")?;
+        // An image that is damaged, or gone since, must not hide the others; a daemon that is gone must not look like one without images.
+        let mut found = Vec::new();
+        for image in listed {
+            match self.read(&format!("/images/{}/json", image.id)) {
+                Ok(facts) => found.push(facts),
+                Err(EngineError::Daemon {
+                    source: SocketError::Status { .. },
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let arguments: Vec<&str> = ["image", "inspect"].into_iter().chain(ids).collect();
-        let (mut printed, mut said) = (Vec::new(), Vec::new());
-        let ended = self
-            .call(&arguments, ASK)
-            .stream(None, &mut printed, &mut said)?
-            .ok_or(EngineError::Missing("docker"))?;
-        if !ended.is_success() {
-            // An image that is damaged, or gone since, must not hide the others; a daemon that is gone must not look like one without
-            // images.
-            self.info()?;
-        }
-        serde_json::from_slice(&printed).map_err(|source| EngineError::Answer {
-            command: "image inspect".to_owned(),
-            source,
-        })
-    }
-
-    fn inspect<T: DeserializeOwned>(
-        &self,
-        command: &[&str],
-        ids: &[&str],
-    ) -> Result<Vec<T>, EngineError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let arguments: Vec<&str> = command.iter().chain(ids).copied().collect();
-        self.read(&arguments)
+        Ok(found)
     }
 
     /// Makes a container of an image and removes it: what Docker can inspect need not be whole.
@@ -217,23 +215,26 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn containers(&self, labels: &[&str]) -> Result<Vec<Container>, EngineError> {
-        let filters: Vec<String> = labels
-            .iter()
-            .map(|label| format!("label={label}"))
-            .collect();
-        let mut arguments = vec!["ps", "--all", "--quiet", "--no-trunc"];
-        for filter in &filters {
-            arguments.extend(["--filter", filter.as_str()]);
-        }
+        let listing = format!("/containers/json?all=1&{}", filter("label", labels));
         let mut last = None;
-        // A container can go between the two questions; then both are asked again.
+        // A container can go between the questions; then all are asked again.
         for _ in 0..3 {
-            let ids = self.ask(&arguments, ASK)?;
-            let ids: Vec<&str> = ids.split_whitespace().collect();
-            match self.inspect::<Container>(&["inspect", "--type", "container"], &ids) {
+            let listed: Vec<Listed> = self.read(&listing)?;
+            let each = |listed: &Listed| self.read(&format!("/containers/{}/json", listed.id));
+            match listed
+                .iter()
+                .map(each)
+                .collect::<Result<Vec<Container>, _>>()
+            {
                 Ok(mut found) => {
                     found.sort_by(|a, b| a.name.cmp(&b.name));
                     return Ok(found);
+                }
+                Err(EngineError::Daemon { source, .. }) if !source.is_missing() => {
+                    return Err(EngineError::Daemon {
+                        asked: listing,
+                        source,
+                    });
                 }
                 Err(error) => last = Some(error),
             }
@@ -246,19 +247,11 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn networks(&self) -> Result<Vec<NetworkFacts>, EngineError> {
-        let ids = self.ask(
-            &[
-                "network",
-                "ls",
-                "--quiet",
-                "--no-trunc",
-                "--filter",
-                "name=forge-",
-            ],
-            ASK,
-        )?;
-        let ids: Vec<&str> = ids.split_whitespace().collect();
-        self.inspect(&["network", "inspect"], &ids)
+        let listed: Vec<Listed> =
+            self.read(&format!("/networks?{}", filter("name", &["forge-"])))?;
+        // Who is on a network is said of one that is asked for alone.
+        let each = |listed: &Listed| self.read(&format!("/networks/{}", listed.id));
+        listed.iter().map(each).collect()
     }
 
     /// Makes a network with these arguments of `docker network create`.

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod apt;
 pub mod compose;
+mod daemon_socket;
 pub mod dpkg;
 pub mod engine;
 pub mod events;

@@ -141,42 +141,12 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
         }
         Ok(outer)
     };
-    let floor = |port: u16| -> Result<Command> {
-        let mut ssh = ssh(port)?;
-        ssh.arg("true");
-        Ok(ssh)
-    };
-    println!("\nunchanged deploy of `lab`, whole process, medians");
-    println!(
-        "{:<34} {:>10} {:>12} {:>11} {:>10} {:>10} {:>12}",
-        "what", "loopback", "40 ms link", "round trips", "up", "down", "of ssh true"
-    );
-    let mut base = None;
-    type Peer<'a> = &'a dyn Fn(u16) -> Result<Command>;
-    let rows: [(&str, Peer<'_>); 2] = [
-        ("ssh HOST true", &floor),
+    let base = beside_floor(
+        bench,
+        guest,
+        "unchanged deploy of `lab`",
         ("forge deploy, unchanged", &nothing),
-    ];
-    for (name, command) in rows {
-        let [near, far] = both(few(bench), guest, command)?;
-        let trips = round_trips(few(bench).min(3), guest, near.time, command)?;
-        let of = base.get_or_insert(far.time);
-        println!(
-            "{name:<34} {:>10} {:>12} {trips:>11.1} {:>10} {:>10} {:>12.1}",
-            time(near.time),
-            time(far.time),
-            bytes(far.passed.up),
-            bytes(far.passed.down),
-            far.time.as_secs_f64() / of.as_secs_f64()
-        );
-        if name.starts_with("forge") {
-            let turns = far.passed.turns;
-            println!(
-                "{:<34} {turns} changes of direction on the link; target: 6 round trips and 200 ms of work",
-                ""
-            );
-        }
-    }
+    )?;
     match ansible(guest, laptop) {
         Ok(Some([near, far])) => println!(
             "{:<34} {:>10} {:>12} {:>11} {:>10} {:>10} {:>12.1}",
@@ -186,7 +156,7 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
             "",
             bytes(far.passed.up),
             bytes(far.passed.down),
-            far.time.as_secs_f64() / base.unwrap_or(far.time).as_secs_f64()
+            far.time.as_secs_f64() / base.as_secs_f64()
         ),
         Ok(None) => println!(
             "ansible-core: not measured, because there is none in target/ansible (`python3 -m venv target/ansible`, `target/ansible/bin/pip install ansible-core`)"
@@ -196,7 +166,44 @@ fn unchanged(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<()> {
     calls(guest, &nothing)
 }
 
-fn both(runs: usize, guest: &Guest, command: &dyn Fn(u16) -> Result<Command>) -> Result<[Ran; 2]> {
+type Start<'a> = &'a dyn Fn(u16) -> Result<Command>;
+
+/// A command beside `ssh HOST true`: on both links, and its round trips. Gives the floor over the far link.
+pub(crate) fn beside_floor(
+    bench: &Bench,
+    guest: &Guest,
+    what: &str,
+    ours: (&str, Start<'_>),
+) -> Result<Duration> {
+    let floor = |port: u16| -> Result<Command> {
+        let mut ssh = ssh(port)?;
+        ssh.arg("true");
+        Ok(ssh)
+    };
+    println!("\n{what}, whole process, medians of {}", few(bench));
+    println!(
+        "{:<34} {:>10} {:>12} {:>11} {:>10} {:>10} {:>12}",
+        "what", "loopback", "40 ms link", "round trips", "up", "down", "of ssh true"
+    );
+    let mut base = None;
+    for (name, command) in [("ssh HOST true", &floor as Start<'_>), ours] {
+        let [near, far] = both(few(bench), guest, command)?;
+        let trips = round_trips(few(bench).min(3), guest, near.time, command)?;
+        let of = *base.get_or_insert(far.time);
+        println!(
+            "{name:<34} {:>10} {:>12} {trips:>11.1} {:>10} {:>10} {:>12.1}",
+            time(near.time),
+            time(far.time),
+            bytes(far.passed.up),
+            bytes(far.passed.down),
+            far.time.as_secs_f64() / of.as_secs_f64()
+        );
+    }
+    println!("target: 6 round trips and 200 ms of work, on a host that is not emulated");
+    base.context("nothing was measured")
+}
+
+fn both(runs: usize, guest: &Guest, command: Start<'_>) -> Result<[Ran; 2]> {
     let on = |shape: Shape| -> Result<Ran> {
         let link = Link::open(shape, guest.port)?;
         median(runs, &link, command)
@@ -205,12 +212,7 @@ fn both(runs: usize, guest: &Guest, command: &dyn Fn(u16) -> Result<Command>) ->
 }
 
 /// How many times the length of the link the process waits.
-fn round_trips(
-    runs: usize,
-    guest: &Guest,
-    near: Duration,
-    command: &dyn Fn(u16) -> Result<Command>,
-) -> Result<f64> {
+fn round_trips(runs: usize, guest: &Guest, near: Duration, command: Start<'_>) -> Result<f64> {
     let link = Link::open(LONG, guest.port)?;
     let long = median(runs, &link, command)?;
     let more = long.time.saturating_sub(near);
@@ -242,7 +244,7 @@ fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
 }
 
 /// How often the agent runs Docker's program for an unchanged host.
-fn calls(guest: &Guest, nothing: &dyn Fn(u16) -> Result<Command>) -> Result<()> {
+fn calls(guest: &Guest, nothing: Start<'_>) -> Result<()> {
     watch(guest)?;
     let link = Link::open(LOOPBACK, guest.port)?;
     once(&link, nothing(link.port)?)?;

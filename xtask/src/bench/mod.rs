@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// The layer that it is to get
     #[arg(long, requires_all = ["deploy", "base"])]
     new: Option<PathBuf>,
+    /// Measure this program, instead of one that is built for release
+    #[arg(long, value_name = "PATH", requires = "deploy")]
+    program: Option<PathBuf>,
     /// Runs of each; the median is of these
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -67,14 +70,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         usize::from(args.runs)
     };
     let root = workspace::root()?;
-    process::show(
-        Command::new("cargo")
-            .args(["build", "--release", "--package", "forge"])
-            .current_dir(&root),
-    )?;
+    if args.program.is_none() {
+        process::show(
+            Command::new("cargo")
+                .args(["build", "--release", "--package", "forge"])
+                .current_dir(&root),
+        )?;
+    }
     let place = tempfile::tempdir().context("making a folder to measure in")?;
     let bench = Bench {
-        forge: workspace::target()?.join("release").join("forge"),
+        forge: match &args.program {
+            Some(program) => program.clone(),
+            None => workspace::target()?.join("release").join("forge"),
+        },
         runs,
         place: place.path().to_owned(),
         stores: Cell::new(0),

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use walkdir::WalkDir;
 
-use super::deploy::{bytes, once};
+use super::deploy::{beside_floor, bytes, once};
 use super::guest::{Guest, Laptop, ssh, ssh_words};
 use super::link::{FAR, LOOPBACK, Link};
 use super::{Bench, size, time};
@@ -27,21 +27,21 @@ const BEGIN: u64 = 256 << 10;
 pub(crate) fn run(bench: &Bench, root: &Path) -> Result<()> {
     let laptop = Laptop::new(bench, root)?;
     let layout = bench.place.join("layout-lab");
-    process::capture(laptop.here(&["build", "lab", "--out"]).arg(&layout))?;
+    process::capture(laptop.here(&["build", "lab"]).arg("--out").arg(&layout))?;
     let (whole, zstd) = compressed(&layout)?;
     println!(
         "\nfirst push of `lab` over the link of 40 ms and 50 Mbit/s: {} in blobs, {} with `zstd -3`",
         size(whole),
         size(zstd)
     );
+    let guest = Guest::bare()?;
+    let mut table = Table { zstd, ours: None };
+
+    let pushed = push(bench, &guest, &laptop)?;
     println!(
         "{:<44} {:>11} {:>10} {:>12} {:>10} {:>10}",
         "what", "sent", "time", "of the link", "of zstd", "peer/forge"
     );
-    let guest = Guest::bare()?;
-    let mut table = Table { zstd, ours: None };
-
-    let pushed = push(&guest, &laptop)?;
     table.row("forge, parcels", pushed.sent, pushed.time);
     table.ours = Some(pushed.time);
     println!(
@@ -141,7 +141,7 @@ fn peak(guest: &Guest) -> u64 {
 }
 
 /// Only to the end of the push: what follows takes minutes on an emulated host, and is none.
-fn push(guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
+fn push(bench: &Bench, guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
     let near = Link::open(LOOPBACK, guest.port)?;
     let (plan, said) = once(
         &near,
@@ -158,6 +158,13 @@ fn push(guest: &Guest, laptop: &Laptop<'_>) -> Result<Pushed> {
         time(plan.time),
         size(planned)
     );
+    let plan = |port: u16| laptop.forge(port, &["deploy", "--plan", "--json"]);
+    beside_floor(
+        bench,
+        guest,
+        "plan for a bare host that has the agent",
+        ("forge deploy --plan", &plan),
+    )?;
     let link = Link::open(FAR, guest.port)?;
     let mut deploy = laptop.forge(link.port, &["deploy", "--yes"])?;
     let mut child = deploy

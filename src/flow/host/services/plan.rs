@@ -85,14 +85,18 @@ pub(super) fn of(host: &Host, way: Way<'_>) -> Result<Steps, HostError> {
         steps.found = containers(&engine)?;
     }
     let want = way.want;
-    let can_compare = is_asked && (want.services.is_empty() || compose.present()?);
-    if !can_compare {
+    let hashes = match want.services.is_empty() {
+        true => is_asked.then(BTreeMap::new),
+        false if is_asked => compose.hashes_if_present(compose_text(want)?)?,
+        false => None,
+    };
+    let Some(hashes) = hashes else {
         // Docker comes with this deploy.
         for name in want.services.keys() {
             steps.push(Means::Up, name.as_str(), Action::Add, "new");
         }
         return Ok(steps);
-    }
+    };
     removals(&mut steps, way);
     if want.services.is_empty() {
         leftovers(&mut steps);
@@ -114,7 +118,7 @@ pub(super) fn of(host: &Host, way: Way<'_>) -> Result<Steps, HostError> {
         target: want,
         before: way.before,
         images: &images,
-        hashes: &compose.hashes(text)?,
+        hashes: &hashes,
         sources: &sources(text),
         renewed: &renewed,
     };
