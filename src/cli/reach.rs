@@ -12,6 +12,7 @@ use crate::edge::git;
 use crate::flow::operator::deploy::conversation::{Connect, TalkError};
 use crate::flow::operator::evaluate::Opened;
 use crate::flow::operator::remote::RemoteError;
+use crate::pure::config::from_text::project::SETTINGS;
 use crate::pure::name::{Arch, HostName};
 use crate::pure::protocol::Operator;
 use crate::pure::system::Host;
@@ -171,6 +172,13 @@ pub(crate) fn operator(project: Option<&Path>) -> Operator {
 
 /// Where this machine says that it is a host of forge.
 const CURRENT: &str = "/var/lib/forge/current";
+
+/// True if what is said without `--host` is said of this machine as a host: it is one, and neither a project nor a store is named.
+pub(crate) fn is_host(global: &Global) -> bool {
+    Path::new(CURRENT).is_symlink()
+        && global.store.is_none()
+        && !global.project.join(SETTINGS).is_file()
+}
 
 /// A way to the host that the arguments name, or to the machine itself.
 pub(crate) fn connect(one: &One, global: &Global) -> Result<Reached, CliError> {

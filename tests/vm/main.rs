@@ -10,17 +10,21 @@
 )]
 
 mod changes;
-mod failures;
+mod deadline;
 mod host;
-mod links;
+mod link;
 mod readme;
 mod reboots;
+mod transfers;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use host::{Project, Vm};
+use serde_json::Value as Json;
 
 /// The folder of a machine whose disk has the snapshot `lab`: generation 1 runs. For who works on these tests, `FORGE_TEST_KEEP=1` takes the
 /// one of the run before, whatever program made it.
@@ -32,7 +36,7 @@ fn deployed() -> &'static PathBuf {
         }
         let vm = Vm::bare("lab");
         let project = Project::new();
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         // However slow the machine is that emulates this one.
         let words = ["deploy", "--yes", "--json", "--deadline", "60m"];
         let ran = project.forge(&vm, &words).ends(0);
@@ -108,4 +112,59 @@ fn api(vm: &Vm, token: &str, path: &str, body: Option<&str>) -> (String, String)
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (body, status) = text.rsplit_once('\n').unwrap_or(("", ""));
     (status.to_owned(), body.to_owned())
+}
+
+/// Reads what a deploy says until a line of it has the text; the rest is read on, so that it never waits for a reader.
+fn until(child: &mut Child, text: &str) -> std::thread::JoinHandle<String> {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    loop {
+        let Some(Ok(line)) = lines.next() else {
+            panic!("it ended, and never said {text:?}:\n{said}");
+        };
+        said.push_str(&line);
+        said.push('\n');
+        if line.contains(text) {
+            break;
+        }
+    }
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    })
+}
+
+/// SIGKILL: nothing is said to the host any more.
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The generation that `current` names.
+fn current(vm: &Vm) -> String {
+    vm.ssh("readlink /var/lib/forge/current")
+}
+
+/// Asks for the status until it is as wanted.
+fn status_until(project: &Project, vm: &Vm, wanted: impl Fn(&Json) -> bool) -> Json {
+    let begin = Instant::now();
+    loop {
+        let ran = project.forge(vm, &["status", "--json"]);
+        // The host may be too busy to answer; then there is no JSON.
+        if let Ok(status) = serde_json::from_str::<Json>(&ran.out)
+            && wanted(&status)
+        {
+            return status;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(400),
+            "{}\n{}",
+            ran.out,
+            ran.err
+        );
+        std::thread::sleep(Duration::from_secs(2));
+    }
 }

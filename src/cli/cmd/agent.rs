@@ -31,7 +31,7 @@ enum Agent {
         #[arg(long)]
         boot: bool,
     },
-    /// Put the secrets in their places, before Docker starts
+    /// Put what stands in memory alone in its place, before Docker starts: secrets above all
     Secrets,
     /// Answer a laptop on stdin and stdout
     Serve,

@@ -13,13 +13,15 @@ use crate::pure::protocol::Purpose;
 const AFTER_HELP: &str = "\
 With one host: from its last build to what the project says now. With two: from the first to the second. Each is the name of a host, a digest or the \
 beginning of one, or the path of an exported bundle. Secrets are compared, never shown. Two images are compared by their files, as by `forge image diff`. \
-With --host: from what that host is at, or from its generation --generation, to what the project says now.
+With --host: from what that host is at, or from its generation --generation, to what the project says now. On a host itself, outside of a project: from \
+its generation --generation to the current one.
 
 Examples:
   forge diff mainframe                  what the next build would change
   forge diff mainframe dr               how the two hosts differ
   forge diff sha256:1f3c mainframe      since that build
   forge diff --host mainframe           what the next deploy would change
+  forge diff --generation 3             on a host: since its generation 3
   forge diff redis-bookworm debug       which files two images do not share
   forge diff mainframe --exit-code      for scripts: ends with 1 if anything differs";
 
@@ -28,7 +30,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// From: a host, an image, a digest, an exported bundle; with nothing else, the host to compare with its last build
-    #[arg(required_unless_present = "host")]
+    #[arg(required_unless_present_any = ["host", "generation"])]
     from: Option<String>,
     /// To
     to: Option<String>,
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["from", "to"])]
     host: Option<String>,
     /// From this generation of the host [default: the current one]
-    #[arg(long, value_name = "N", requires = "host")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["from", "to"])]
     generation: Option<u64>,
     /// Leave out the contents of files
     #[arg(long)]
@@ -58,7 +60,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
         return images::run(&images, global);
     }
     let (old, new) = match (&args.host, &args.from, &args.to) {
-        (Some(host), _, _) => (at_host(args, global)?, bundles::resolve(host, global)?),
+        (Some(host), _, _) => (
+            at_host(args, args.generation, global)?,
+            bundles::resolve(host, global)?,
+        ),
         (None, Some(from), Some(to)) => (
             bundles::resolve(from, global)?,
             bundles::resolve(to, global)?,
@@ -67,7 +72,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             bundles::last_build(from, global)?,
             bundles::resolve(from, global)?,
         ),
-        (None, None, _) => return Err(CliError::new(Exit::Usage, "nothing is named")),
+        (None, None, _) => (
+            at_host(args, args.generation, global)?,
+            at_host(args, None, global)?,
+        ),
     };
     let found = diff(&old.draft, &new.draft);
     if args.json {
@@ -85,8 +93,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     })
 }
 
-/// The bundle of a generation of a host.
-fn at_host(args: &Args, global: &Global) -> Result<bundles::Found, CliError> {
+/// The bundle of a generation of a host, or of the current one.
+fn at_host(
+    args: &Args,
+    generation: Option<u64>,
+    global: &Global,
+) -> Result<bundles::Found, CliError> {
     let one = One {
         host: args.host.clone(),
         way: args.way.clone(),
@@ -96,7 +108,7 @@ fn at_host(args: &Args, global: &Global) -> Result<bundles::Found, CliError> {
         .connect
         .open(Purpose::Ask)
         .map_err(reach::not_reached)?;
-    let found = remote::bundle(&mut *talk, args.generation).map_err(reach::not_done)?;
+    let found = remote::bundle(&mut *talk, generation).map_err(reach::not_done)?;
     let (digest, opened) = found.ok_or_else(|| {
         CliError::new(Exit::No, "the host is as it was found: it has no bundle")
             .hint("`forge deploy --plan` shows what a deploy would do")

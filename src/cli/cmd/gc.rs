@@ -14,6 +14,7 @@ use crate::pure::protocol::Purpose;
 const AFTER_HELP: &str = "\
 The last build of each host of each project is kept, with everything that it needs. On a host: the current generation, those before it that --keep \
 counts, and what they need; never a volume.
+Without --host, on a host itself and outside of a project, that host is meant; --store names a store there.
 
 Examples:
   forge gc --host mainframe --keep 3
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
     /// Generations that a host keeps
-    #[arg(long, value_name = "N", default_value = "5", requires = "host")]
+    #[arg(long, value_name = "N", default_value = "5")]
     keep: u32,
     /// Print the result as JSON
     #[arg(long)]
@@ -41,7 +42,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
-    if args.host.is_some() {
+    if args.host.is_some() || reach::is_host(global) {
         return on_host(args, global);
     }
     let store = bundles::open_store(global)?;

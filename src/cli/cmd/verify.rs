@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::cli::args::Global;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::plan::plain;
 use crate::cli::reach::{self, One, Way};
 use crate::cli::table::amount;
@@ -12,6 +12,7 @@ use crate::pure::protocol::Purpose;
 
 const AFTER_HELP: &str = "\
 On a host, the files that forge put there and the containers that run are compared with the current generation, too.
+Without --host, on a host itself and outside of a project, that host is meant; --store names a store there.
 
 Examples:
   forge verify
@@ -37,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
-    if args.host.is_some() {
+    if args.host.is_some() || reach::is_host(global) {
         return on_host(args, global);
     }
     let store = bundles::open_store(global)?;
@@ -122,6 +123,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
 }
 
 fn on_host(args: &Args, global: &Global) -> Result<Outcome, CliError> {
+    if args.repair {
+        let error = CliError::new(
+            Exit::Usage,
+            "`--repair` is of stores: what a host runs is not removed",
+        );
+        return Err(error.hint("`forge deploy` sends what a host is missing"));
+    }
     let one = One {
         host: args.host.clone(),
         way: args.way.clone(),

@@ -228,7 +228,7 @@ fn never_begun(
     Ok(from)
 }
 
-/// Puts the secrets of what may run in their places: those of the current generation, and of one that is unfinished.
+/// Puts what stands in memory alone, secrets above all, in its place: of the current generation, and of one that is unfinished.
 ///
 /// # Errors
 /// [`HostError`].

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::converge::Failure;
-use super::files::content::stage_content;
+use super::files::{self, content::stage_content};
 use super::services::NAME;
 use super::tell::Tell;
 use super::works::Works;
@@ -36,7 +36,7 @@ pub struct Steps {
     pub after: Vec<Step>,
     /// Once the host is at a generation for good: what only others needed on tmpfs goes.
     pub prune: fn(&Host, &[&Target]) -> Result<(), HostError>,
-    /// At boot, before Docker starts: secrets are put in their places.
+    /// At boot, before Docker starts: what stands in memory alone, secrets above all, is put in its place.
     pub at_boot: fn(&Host, &[&Target]) -> Result<(), HostError>,
 }
 
@@ -76,7 +76,11 @@ pub fn steps() -> Steps {
             secrets::prune(host, keep)?;
             Ok(())
         },
-        at_boot: secrets::at_boot,
+        at_boot: |host, targets| {
+            let secrets = secrets::at_boot(host, targets);
+            // One kind that cannot be had does not keep the other back.
+            files::at_boot(host, targets).and(secrets)
+        },
     }
 }
 

@@ -405,6 +405,10 @@ impl One<'_> {
         ] {
             out.put(field, self.duration(field, text)?);
         }
+        if let Some(text) = &healthcheck.start_interval {
+            let field = "start_interval";
+            out.put(field, self.duration(field, text)?);
+        }
         out.put("retries", healthcheck.retries);
         Ok(out.yaml())
     }

@@ -115,6 +115,7 @@ pub struct Healthcheck {
     pub timeout: String,
     pub retries: u32,
     pub start_period: String,
+    pub start_interval: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::edge::disk::Power;
 use crate::edge::host::managed_list::ManagedStore;
-use crate::edge::host::place::{self, Placed};
+use crate::edge::host::place::{self, Differs, Placed};
 use crate::flow::host::resource::{Resource, Way};
 use crate::flow::host::tell::Tell;
 use crate::flow::host::{Host, HostError};
@@ -24,6 +24,9 @@ use crate::pure::name::BlobDigest;
 
 /// Looks at a file that is about to be placed, by its path on the host: an error is why it must not be.
 pub type Validate<'a> = &'a (dyn Fn(&str, &[u8]) -> Result<(), String> + Sync);
+
+/// The mode of folders that must be made.
+const FOLDERS: u32 = 0o755;
 
 /// Which half of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,34 @@ impl Resource for Files<'_> {
     fn apply(&self, host: &Host, way: Way<'_>, tell: &dyn Tell) -> Result<(), HostError> {
         self.0.apply(host, way, tell)
     }
+}
+
+/// Before anything reads them: the managed files that tmpfs has forgotten, of each of these targets. What embeds secrets is not among them.
+///
+/// # Errors
+/// [`HostError`].
+pub fn at_boot(host: &Host, targets: &[&Target]) -> Result<(), HostError> {
+    // The last first: of two targets that want the same path, the earlier in the list has it.
+    for target in targets.iter().rev() {
+        for (path, want) in wanted(target, Half::Others)? {
+            let (true, Want::Whole { bytes, owner, mode }) = (path.starts_with("/run/"), want)
+            else {
+                continue;
+            };
+            let at = host.paths.at(&path);
+            let placed = Placed {
+                path: &at,
+                bytes: &bytes,
+                owner,
+                mode,
+                folders: FOLDERS,
+            };
+            if place::compare(placed)? != Differs::Nothing {
+                place::put(placed, &Power::default())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A path, and what is to be done with it.
@@ -350,7 +381,7 @@ impl Placing<'_> {
                     bytes,
                     owner: *owner,
                     mode: *mode,
-                    folders: 0o755,
+                    folders: FOLDERS,
                 },
                 &self.power,
             )?,

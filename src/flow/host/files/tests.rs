@@ -112,6 +112,34 @@ fn target(files: &[(&str, Place, &str)]) -> Target {
     target
 }
 
+#[test]
+fn what_a_boot_has_forgotten_is_there_again() {
+    let world = World::new();
+    let wanted = target(&[
+        (
+            "env",
+            managed("/run/forge/backup/env"),
+            "REPOSITORY=/backup\n",
+        ),
+        ("motd", managed("/etc/motd"), "hello\n"),
+    ]);
+    world.apply(&wanted, &[]);
+    std::fs::remove_dir_all(world.path("/run")).unwrap();
+    std::fs::remove_file(world.path("/etc/motd")).unwrap();
+
+    at_boot(&world.host, &[&wanted]).unwrap();
+    let env = world.read("/run/forge/backup/env");
+    assert_eq!(env.as_deref(), Some("REPOSITORY=/backup\n"));
+    // What is gone from a disk was removed by somebody: that is theirs to know.
+    assert_eq!(world.read("/etc/motd"), None);
+    let drift: Vec<String> = world
+        .plan(&wanted, &[&wanted])
+        .into_iter()
+        .map(|change| change.name)
+        .collect();
+    assert_eq!(drift, ["/etc/motd"]);
+}
+
 fn managed(path: &str) -> Place {
     Place::Managed {
         path: path.to_owned(),

@@ -256,7 +256,7 @@ fn a_service_on_the_network_or_among_the_processes_of_the_host() {
 
 #[test]
 fn dependencies_wait_for_health_where_there_is_a_check() {
-    let check = json!({ "exec": ["true"], "interval": "1m30s", "timeout": "500ms", "retries": 9, "start_period": "1d" });
+    let check = json!({ "exec": ["true"], "interval": "1m30s", "timeout": "500ms", "retries": 9, "start_period": "1d", "start_interval": "2s" });
     let out = file(&[
         service("a", json!({ "depends_on": ["c", "b"] })),
         service("b", json!({ "healthcheck": check })),
@@ -268,7 +268,7 @@ fn dependencies_wait_for_health_where_there_is_a_check() {
     );
     assert_eq!(
         out["services"]["b"]["healthcheck"],
-        json!({ "test": ["CMD", "true"], "interval": "90s", "timeout": "500ms", "start_period": "86400s", "retries": 9 })
+        json!({ "test": ["CMD", "true"], "interval": "90s", "timeout": "500ms", "start_period": "86400s", "start_interval": "2s", "retries": 9 })
     );
 }
 
