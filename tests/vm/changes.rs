@@ -72,7 +72,7 @@ fn a_file_over_a_link_that_is_cut(vm: &Vm, project: &Project) {
     );
     let link = Link::to(vm);
     let mut child = project.spawn_at(link.port, &["deploy", "--yes", "--json"]);
-    let said = until(&mut child, "service caddy");
+    let said = until(&mut child, "↻ service caddy");
     link.cut();
     std::thread::sleep(Duration::from_secs(3));
     link.mend();
@@ -83,7 +83,7 @@ fn a_file_over_a_link_that_is_cut(vm: &Vm, project: &Project) {
     assert_eq!(told["outcome"], "done", "{told}\n{said}");
     assert_eq!(told["generation"], 3, "{told}");
     // Its events came from the first again, and were told once.
-    assert_eq!(said.matches("service caddy").count(), 1, "{said}");
+    assert_eq!(said.matches("↻ service caddy").count(), 1, "{said}");
     let sent = told["total_bytes"].as_u64().unwrap();
     assert!(sent < 64 << 10, "{sent} bytes for one line");
     assert_eq!(changed(&before, &vm.containers()), ["caddy"]);
@@ -106,7 +106,7 @@ fn a_module_less_and_nobody_to_confirm_it(vm: &Vm, project: &Project) {
         "",
     );
     let mut child = project.spawn_at(vm.port(22), &["deploy", "--yes"]);
-    until(&mut child, "service prometheus");
+    until(&mut child, "↻ service prometheus");
     kill(child);
     let told = project.forge(vm, &["attach", "--json"]).ends(0).json();
     assert_eq!(told["outcome"], "done", "{told}");

@@ -9,8 +9,8 @@ fn what_nobody_confirms_goes_back_by_itself() {
     let project = Project::new();
     let before = vm.containers();
     project.edit("hosts/lab.toml", "retention = \"7d\"", "retention = \"8d\"");
-    let mut child = project.spawn_at(vm.port(22), &["deploy", "--yes", "--deadline", "75s"]);
-    until(&mut child, "service prometheus");
+    let mut child = project.spawn_at(vm.port(22), &["deploy", "--yes", "--deadline", "110s"]);
+    until(&mut child, "↻ service prometheus");
     kill(child);
     let ran = project.forge(&vm, &["status"]).ends(1);
     assert!(ran.out.contains("unfinished"), "{}", ran.out);

@@ -192,7 +192,7 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
     let layout = layout.to_str().unwrap();
     project.local(&["image", "export", "debug", "--out", layout]);
     // Another image than the one in the laptop's store: it would be sent from there.
-    let to = format!("docker://{}/team/debug:1", registry.host);
+    let to = format!("docker://{}/team/tools:1", registry.host);
     succeed(
         folder,
         "skopeo",
@@ -205,21 +205,21 @@ fn the_host_fetches_by_digest_and_believes_nobody() {
             &to,
         ],
     );
-    let digest = BlobDigest::of(raw(&registry.host, "team/debug:1")).to_string();
-    registry_image(&project, "debug", &port, "", &digest);
+    let digest = BlobDigest::of(raw(&registry.host, "team/tools:1")).to_string();
+    registry_image(&project, "tools", &port, "", &digest);
     let told = project
         .forge(&vm, &["deploy", "--yes", "--json"])
         .ends(0)
         .json();
     assert_eq!(told["outcome"], "done", "{told}");
-    assert_eq!(told["fetched"], serde_json::json!(["debug"]), "{told}");
+    assert_eq!(told["fetched"], serde_json::json!(["tools"]), "{told}");
     assert_eq!(told["planned_bytes"], 0, "{told}");
     assert_eq!(told["sent_bytes"], 0, "{told}");
     let total = told["total_bytes"].as_u64().unwrap();
     assert!(total < 256 << 10, "{total}");
-    assert_eq!(changed(&before, &vm.containers()), ["debug"]);
+    assert_eq!(changed(&before, &vm.containers()), ["tools"]);
     assert_eq!(
-        vm.ssh("docker exec forge-debug-1 /usr/bin/printf %s works"),
+        vm.ssh("docker exec forge-tools-1 /usr/bin/printf %s works"),
         "works"
     );
 }
