@@ -1,5 +1,6 @@
 //! A virtual machine of a test, and `forge` against it.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ pub(crate) const PORTS: &[u16] = &[22, 80, 443, 5432, 9090, 9100];
 pub(crate) struct Vm {
     place: PathBuf,
     forward: Vec<(u16, u16)>,
+    saved: Cell<bool>,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -95,6 +97,7 @@ impl Vm {
                 .into_iter()
                 .zip(PORTS.iter().copied())
                 .collect(),
+            saved: Cell::new(false),
             _one: one,
         };
         vm.start(from, Some(snapshot));
@@ -132,6 +135,7 @@ impl Vm {
 
     pub(crate) fn save(&self, name: &str) -> PathBuf {
         xtask(&["save", self.place.to_str().unwrap(), name]);
+        self.saved.set(true);
         self.place.clone()
     }
 
@@ -212,6 +216,10 @@ impl Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         self.cut();
+        // Gigabytes: only the machine that others begin with stays, and one whose console may tell why a test failed.
+        if !self.saved.get() && !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.place);
+        }
     }
 }
 
