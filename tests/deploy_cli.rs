@@ -168,6 +168,19 @@ help: name a host of the project with `--host NAME`
 }
 
 #[test]
+fn generations_are_kept_by_hosts_alone() {
+    let dir = project();
+    forge(dir.path(), "gc --keep 3")
+        .assert()
+        .code(2)
+        .stderr_eq(str![[r#"
+error: `--keep` is of hosts: a store has no generations
+help: name a host of the project with `--host NAME`
+
+"#]]);
+}
+
+#[test]
 fn what_cannot_be_reached_is_as_it_was() {
     let dir = project();
     let output = forge(dir.path(), "deploy web --yes --json")

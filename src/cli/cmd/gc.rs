@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::cli::args::Global;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::plan::plain;
 use crate::cli::reach::{self, One, Way};
 use crate::cli::table::{amount, counted};
@@ -21,6 +21,9 @@ Examples:
   forge gc --dry-run    what would go
   forge gc";
 
+/// Generations that a host keeps, where nobody says otherwise.
+const KEEP: u32 = 5;
+
 /// Remove from the store what no build needs any more
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -31,9 +34,9 @@ pub(crate) struct Args {
     /// Collect on this host of the project, instead of in the store of this machine
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// Generations that a host keeps
-    #[arg(long, value_name = "N", default_value = "5")]
-    keep: u32,
+    /// Generations that a host keeps [default: 5]
+    #[arg(long, value_name = "N")]
+    keep: Option<u32>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +47,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<Outcome, CliError> {
     if args.host.is_some() || reach::is_host(global) {
         return on_host(args, global);
+    }
+    if args.keep.is_some() {
+        let error = CliError::new(
+            Exit::Usage,
+            "`--keep` is of hosts: a store has no generations",
+        );
+        return Err(error.hint("name a host of the project with `--host NAME`"));
     }
     let store = bundles::open_store(global)?;
     let failed = |error| CliError::failed(&error);
@@ -107,7 +117,8 @@ fn on_host(args: &Args, global: &Global) -> Result<Outcome, CliError> {
             Purpose::Change
         })
         .map_err(reach::not_reached)?;
-    let report = remote::gc(&mut *talk, args.keep, args.dry_run).map_err(reach::not_done)?;
+    let report =
+        remote::gc(&mut *talk, args.keep.unwrap_or(KEEP), args.dry_run).map_err(reach::not_done)?;
     if args.json {
         let json = serde_json::to_value(&report).map_err(|error| CliError::failed(&error))?;
         print_json(&json)?;
