@@ -42,17 +42,10 @@ pub(crate) fn said(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The folder of the machine of an earlier run whose disk has a snapshot of the same name.
+/// The folder of a machine that an earlier run has saved under this name.
 pub(crate) fn saved(name: &str) -> Option<PathBuf> {
     let place = tmp().join("vm").join(name);
-    let output = Command::new("qemu-img")
-        .args(["snapshot", "-U", "-l"])
-        .arg(place.join("disk.qcow2"))
-        .output()
-        .unwrap();
-    let list = String::from_utf8_lossy(&output.stdout).into_owned();
-    let has = |line: &str| line.split_whitespace().nth(1) == Some(name);
-    list.lines().any(has).then_some(place)
+    place.join("state").exists().then_some(place)
 }
 
 /// As many ports, each free and none twice: all are held until all are known.
@@ -79,11 +72,11 @@ pub(crate) struct Vm {
 impl Vm {
     /// A bare host, just booted.
     pub(crate) fn bare(name: &str) -> Self {
-        Self::from(name, None, "booted")
+        Self::from(name, None)
     }
 
-    /// A machine that goes on where `snapshot` of `from` was taken.
-    pub(crate) fn from(name: &str, from: Option<&Path>, snapshot: &str) -> Self {
+    /// A machine that goes on where that in `from` was saved.
+    pub(crate) fn from(name: &str, from: Option<&Path>) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let place = tmp().join("vm").join(name);
         if place.exists() {
@@ -100,17 +93,14 @@ impl Vm {
             saved: Cell::new(false),
             _one: one,
         };
-        vm.start(from, Some(snapshot));
+        vm.start(from);
         vm
     }
 
-    fn start(&self, from: Option<&Path>, snapshot: Option<&str>) {
+    fn start(&self, from: Option<&Path>) {
         let mut words = vec!["start".to_owned(), self.place.display().to_string()];
         if let Some(from) = from {
             words.extend(["--from".to_owned(), from.display().to_string()]);
-        }
-        if let Some(snapshot) = snapshot {
-            words.extend(["--snapshot".to_owned(), snapshot.to_owned()]);
         }
         for (here, there) in &self.forward {
             words.extend(["--forward".to_owned(), format!("{here}:{there}")]);
@@ -133,8 +123,9 @@ impl Vm {
         }
     }
 
-    pub(crate) fn save(&self, name: &str) -> PathBuf {
-        xtask(&["save", self.place.to_str().unwrap(), name]);
+    /// Ends it; others can go on where it was.
+    pub(crate) fn save(&self) -> PathBuf {
+        xtask(&["save", self.place.to_str().unwrap()]);
         self.saved.set(true);
         self.place.clone()
     }
@@ -142,7 +133,7 @@ impl Vm {
     /// The power goes, and comes back.
     pub(crate) fn cut_and_boot(&self) {
         xtask(&["cut", self.place.to_str().unwrap()]);
-        self.start(None, None);
+        self.start(None);
     }
 
     pub(crate) fn cut(&self) {

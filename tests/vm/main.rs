@@ -1,6 +1,6 @@
 //! Deploys to a real host: a bare Debian 13 as a virtual machine, over real SSH, with real systemd, Docker, Compose, UFW and PostgreSQL.
 //!
-//! The first deploy takes minutes under emulation, so it is made once; every other test starts from a snapshot of the host that runs it.
+//! The first deploy takes minutes under emulation, so it is made once; every other test goes on from the host that runs it, as it was saved.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use host::{Project, Vm};
 use serde_json::Value as Json;
 
-/// The folder of a machine whose disk has the snapshot `lab`: generation 1 runs. For who works on these tests, `FORGE_TEST_KEEP=1` takes the
+/// The folder of a saved machine on which generation 1 of `lab` runs. For who works on these tests, `FORGE_TEST_KEEP=1` takes the
 /// one of the run before, whatever program made it.
 fn deployed() -> &'static PathBuf {
     static DONE: OnceLock<PathBuf> = OnceLock::new();
@@ -44,14 +44,14 @@ fn deployed() -> &'static PathBuf {
         let told = ran.json();
         assert_eq!(told["outcome"], "done", "{told}");
         assert_eq!(told["generation"], 1, "{told}");
-        vm.save("lab")
+        vm.save()
     })
 }
 
 /// A fresh host on which generation 1 of `lab` runs.
 fn lab(name: &str) -> Vm {
     let from = deployed();
-    Vm::from(name, Some(from), "lab")
+    Vm::from(name, Some(from))
 }
 
 /// The names of the containers whose line differs between two calls of [`Vm::containers`].

@@ -11,13 +11,11 @@ use anyhow::{Context, Result};
 use super::Bench;
 use super::project;
 use crate::vm::image;
-use crate::vm::machine::{Machine, SSH_OPTIONS};
+use crate::vm::machine::{Machine, SSH_OPTIONS, is_saved};
 use crate::{process, vm, workspace};
 
-/// The snapshot of a host on which generation 1 of `lab` runs, as the tests keep it.
+/// The machine on which generation 1 of `lab` runs, as the tests keep it.
 const LAB: &str = "lab";
-/// Of a host that was only booted.
-const BARE: &str = "booted";
 const ANSWER: Duration = Duration::from_secs(300);
 
 /// A machine in a folder of its own; gone when it is dropped.
@@ -40,35 +38,33 @@ fn machines() -> Result<PathBuf> {
 impl Guest {
     pub(crate) fn bare() -> Result<Self> {
         vm::ensure()?;
-        Self::start("bench-bare", &vm::folder()?, BARE)
+        Self::start("bench-bare", &vm::folder()?)
     }
 
     /// With `lab` on it: from the folder that the tests have kept, else deployed now, and kept.
     pub(crate) fn lab(bench: &Bench, root: &Path) -> Result<Self> {
         let kept = machines()?.join(LAB);
-        if !kept.join("disk.qcow2").exists() {
+        if !is_saved(&kept) {
             println!("deploying `lab` to a bare host: minutes, once");
-            let guest = Self::start(LAB, &vm::folder()?, BARE)?;
+            let guest = Self::start(LAB, &vm::folder()?)?;
             let laptop = Laptop::new(bench, root)?;
             process::capture(&mut laptop.forge(guest.port, &["deploy", "--yes"])?)?;
-            guest.machine.monitor(&format!("savevm {LAB}"))?;
-            guest.machine.stop()?;
-            // What the next line starts is a copy of it.
+            guest.machine.save()?;
+            // What the next line starts goes on there.
             std::mem::forget(guest);
         }
-        Self::start("bench-lab", &kept, LAB)
+        Self::start("bench-lab", &kept)
     }
 
-    fn start(name: &str, from: &Path, snapshot: &str) -> Result<Self> {
+    fn start(name: &str, from: &Path) -> Result<Self> {
         let place = machines()?.join(name);
         let machine = Machine::at(&place);
         machine.stop()?;
         if place.exists() {
             fs::remove_dir_all(&place)?;
         }
-        machine.copy_disk(from)?;
         let port = free_port()?;
-        machine.start(&vm::folder()?, &[(port, 22)], Some(snapshot))?;
+        machine.start(&vm::folder()?, from, &[(port, 22)])?;
         let guest = Self {
             machine,
             place,

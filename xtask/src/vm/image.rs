@@ -1,4 +1,4 @@
-//! The disk of a bare host, and the snapshot of it booted.
+//! The disk of a bare host, and the host as it is when it has booted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::machine::Machine;
+use super::machine::{KERNEL, MACHINE, Machine};
 use crate::{apt_sources, packages, process, workspace};
 
 /// The release of the host.
@@ -20,7 +20,7 @@ const INCLUDE: &str = "linux-image-cloud-amd64,systemd-sysv,openssh-server,udev,
 const SIZE: &str = "12G";
 
 /// A change of what is done here makes a new disk.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// The key of root, and of the host itself: it stands in the repository for everybody to read.
 pub(crate) fn key() -> Result<PathBuf> {
@@ -33,7 +33,8 @@ pub(crate) fn key() -> Result<PathBuf> {
 
 pub(crate) fn ensure(folder: &Path) -> Result<()> {
     let done = folder.join("recipe");
-    let recipe = format!("{RECIPE} {RELEASE} {INCLUDE} {SIZE}\n");
+    let machine = MACHINE.join(" ");
+    let recipe = format!("{RECIPE} {RELEASE} {INCLUDE} {SIZE} {machine} {KERNEL}\n");
     if fs::read_to_string(&done).is_ok_and(|text| text == recipe) {
         return Ok(());
     }
@@ -46,7 +47,7 @@ pub(crate) fn ensure(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     println!("making a bare Debian 13 as a virtual machine: about two minutes, once");
     disk(folder)?;
-    snapshot(folder)?;
+    boot(folder)?;
     fs::write(done, recipe)?;
     Ok(())
 }
@@ -179,24 +180,14 @@ fn furnish(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Boots once, waits until everything is up, and keeps the running machine.
-fn snapshot(folder: &Path) -> Result<()> {
-    let place = folder.join("first");
-    fs::create_dir_all(&place)?;
-    fs::rename(folder.join("disk.qcow2"), place.join("disk.qcow2"))?;
-    let machine = Machine::at(&place);
+/// Boots once, waits until everything is up, and keeps the machine as it is then.
+fn boot(folder: &Path) -> Result<()> {
+    let machine = Machine::at(folder);
     let port = free_port()?;
-    machine.start(folder, &[(port, 22)], None)?;
-    let booted = settle(&machine, port);
-    let saved = booted.and_then(|()| machine.monitor("savevm booted"));
-    machine.stop()?;
-    let said = saved?;
-    if said.to_lowercase().contains("error") {
-        bail!("QEMU kept no snapshot: {said}");
-    }
-    fs::rename(place.join("disk.qcow2"), folder.join("disk.qcow2"))?;
-    fs::remove_dir_all(place)?;
-    Ok(())
+    machine.start(folder, folder, &[(port, 22)])?;
+    settle(&machine, port)
+        .and_then(|()| machine.save())
+        .or_else(|error| machine.stop().and(Err(error)))
 }
 
 fn settle(machine: &Machine, port: u16) -> Result<()> {

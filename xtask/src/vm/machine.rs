@@ -27,6 +27,24 @@ pub(crate) const SSH_OPTIONS: &[&str] = &[
     "ConnectTimeout=10",
 ];
 
+const DISK: &str = "disk.qcow2";
+/// The memory of a machine that was saved.
+const STATE: &str = "state";
+
+/// A path as a word of the shell within double quotes of QEMU's monitor.
+fn quoted(path: &Path) -> Result<String> {
+    let text = path.to_str().context("the path is no text")?;
+    if text.contains(['\'', '"', '\\', '\n']) {
+        bail!("QEMU cannot be given the path {text:?}");
+    }
+    Ok(format!("'{text}'"))
+}
+
+/// True if a machine was saved in this folder.
+pub(crate) fn is_saved(place: &Path) -> bool {
+    place.join(STATE).exists()
+}
+
 /// The folder of a machine: its disk, its process, its monitor.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -55,31 +73,42 @@ impl Machine {
         command.is_some_and(|line| String::from_utf8_lossy(&line).contains("qemu-system"))
     }
 
-    /// Copies the disk in `from`, with its snapshots; a machine that has a disk keeps it.
-    pub(crate) fn copy_disk(&self, from: &Path) -> Result<()> {
+    /// Starts from a disk of its own, or, if it has none yet, goes on where the machine in `from` was saved: what it writes is kept beside
+    /// that one's disk. `base` has the kernel.
+    pub(crate) fn start(&self, base: &Path, from: &Path, ports: &[(u16, u16)]) -> Result<()> {
         fs::create_dir_all(&self.place)?;
-        let disk = self.place.join("disk.qcow2");
+        let disk = self.place.join(DISK);
+        let mut saved = None;
         if !disk.exists() {
             process::capture(
-                Command::new("cp")
-                    .args(["--sparse=always", "--reflink=auto"])
-                    .arg(from.join("disk.qcow2"))
+                Command::new("qemu-img")
+                    .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+                    .arg(from.join(DISK))
                     .arg(&disk),
             )?;
+            saved = Some(from.join(STATE));
         }
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(arguments(base, &self.place, ports));
+        if let Some(state) = saved {
+            qemu.args(["-incoming", &format!("exec:cat {}", quoted(&state)?)]);
+        }
+        process::capture(&mut qemu)?;
         Ok(())
     }
 
-    /// Boots; with the name of a snapshot, goes on where that was taken. `base` has the kernel.
-    pub(crate) fn start(
-        &self,
-        base: &Path,
-        ports: &[(u16, u16)],
-        snapshot: Option<&str>,
-    ) -> Result<()> {
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(arguments(base, &self.place, ports, snapshot));
-        process::capture(&mut qemu)?;
+    /// Ends it, and keeps what it was at: its disk and, beside it, its memory. Others go on there.
+    pub(crate) fn save(&self) -> Result<()> {
+        let state = self.place.join(STATE);
+        // Nobody else wants the machine's bandwidth.
+        self.monitor("migrate_set_parameter max-bandwidth 64G")?;
+        self.monitor(&format!("migrate \"exec:cat > {}\"", quoted(&state)?))?;
+        let said = self.monitor("info migrate")?;
+        self.stop()?;
+        if !said.contains("Migration status: completed") {
+            fs::remove_file(&state).ok();
+            bail!("QEMU did not save the machine: {said}");
+        }
         Ok(())
     }
 
@@ -153,7 +182,7 @@ fn read_prompt(stream: &mut UnixStream, said: &mut String) -> Result<()> {
 }
 
 /// Emulation alone, and this processor: with others, QEMU 7.2 translates some instructions wrongly and the kernel panics.
-const MACHINE: &[&str] = &[
+pub(super) const MACHINE: &[&str] = &[
     "-accel",
     "tcg,thread=multi",
     "-cpu",
@@ -164,13 +193,12 @@ const MACHINE: &[&str] = &[
     "2560",
 ];
 
-/// The arguments of QEMU; a line of `arguments` in the folder of the image each, for the tests.
-fn arguments(
-    base: &Path,
-    place: &Path,
-    ports: &[(u16, u16)],
-    snapshot: Option<&str>,
-) -> Vec<String> {
+/// An emulated processor speculates about nothing: what kernels do against that only costs time. So do huge pages: it forgets them all
+/// whenever one of them changes.
+pub(super) const KERNEL: &str =
+    "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off transparent_hugepage=never quiet";
+
+fn arguments(base: &Path, place: &Path, ports: &[(u16, u16)]) -> Vec<String> {
     let mut all: Vec<String> = MACHINE.iter().map(|word| (*word).to_owned()).collect();
     let path = |name: &str| place.join(name).display().to_string();
     let forwards: String = ports
@@ -187,13 +215,9 @@ fn arguments(
             "-initrd",
             &base.join("initrd").display().to_string(),
             "-append",
-            // An emulated processor speculates about nothing: what kernels do against that only costs time.
-            "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet",
+            KERNEL,
             "-drive",
-            &format!(
-                "file={},if=virtio,cache=unsafe,discard=unmap",
-                path("disk.qcow2")
-            ),
+            &format!("file={},if=virtio,cache=unsafe,discard=unmap", path(DISK)),
             "-netdev",
             &format!("user,id=net0{forwards}"),
             "-device",
@@ -209,8 +233,5 @@ fn arguments(
         ]
         .map(str::to_owned),
     );
-    if let Some(snapshot) = snapshot {
-        all.extend(["-loadvm".to_owned(), snapshot.to_owned()]);
-    }
     all
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask vm`: a bare Debian 13 with sshd and nothing else, as a virtual machine, for tests and for people.
 //!
-//! It is made from packages of the mirror that this machine's apt is configured with, booted once, and kept as a snapshot
-//! of the running machine: a fresh host is a copy of one file, and answers in seconds. Emulated, without KVM, so that it runs
-//! wherever the tests run.
+//! It is made from packages of the mirror that this machine's apt is configured with, booted once, and saved with its memory: a fresh
+//! host goes on there, on a disk that holds what differs, and answers in seconds. Emulated, without KVM, so that it runs wherever
+//! the tests run.
 
 pub(crate) mod image;
 pub(crate) mod machine;
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Build the disk and the snapshot, if they are not there, and print their folder
+    /// Make the host that others start from, if it is not there, and print its folder
     Image,
     /// Start a fresh host; it listens for SSH on loopback
     Up {
@@ -41,22 +41,19 @@ enum Verb {
     },
     /// Stop the host, and throw it away
     Down,
-    /// For tests: start a machine in a folder of its own, from a copy of a disk
+    /// For tests: start a machine in a folder of its own; one that has a disk boots
     #[command(hide = true)]
     Start {
         place: PathBuf,
-        /// Folder whose disk is copied, if the machine has none yet [default: the bare host]
+        /// Folder of a machine that was saved, for one that has no disk yet [default: the bare host]
         #[arg(long)]
         from: Option<PathBuf>,
-        /// Without one, it boots
-        #[arg(long)]
-        snapshot: Option<String>,
         #[arg(long)]
         forward: Vec<String>,
     },
-    /// For tests: keep the running machine under a name, in its disk
+    /// For tests: end the running machine, so that others can go on where it was
     #[command(hide = true)]
-    Save { place: PathBuf, name: String },
+    Save { place: PathBuf },
     /// For tests: cut the power
     #[command(hide = true)]
     Cut { place: PathBuf },
@@ -67,7 +64,7 @@ enum Verb {
     },
 }
 
-/// Where the disk and the snapshot are kept.
+/// The machine that the others start from.
 pub(crate) fn folder() -> Result<PathBuf> {
     Ok(workspace::root()?.join("target").join("vm"))
 }
@@ -93,20 +90,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Verb::Start {
             place,
             from,
-            snapshot,
             forward,
         } => {
             image::ensure(&folder)?;
-            let machine = Machine::at(place);
-            machine.copy_disk(from.as_deref().unwrap_or(&folder))?;
-            machine.start(&folder, &pairs(forward)?, snapshot.as_deref())?;
+            let from = from.as_deref().unwrap_or(&folder);
+            Machine::at(place).start(&folder, from, &pairs(forward)?)?;
         }
-        Verb::Save { place, name } => {
-            let said = Machine::at(place).monitor(&format!("savevm {name}"))?;
-            if said.to_lowercase().contains("error") {
-                bail!("QEMU kept no snapshot: {said}");
-            }
-        }
+        Verb::Save { place } => Machine::at(place).save()?,
         Verb::Cut { place } => Machine::at(place).stop()?,
         Verb::Ssh { command } => ssh(command)?,
     }
@@ -129,8 +119,7 @@ fn up(port: u16, forward: &[String], fresh: bool) -> Result<()> {
     }
     let mut ports = vec![(port, 22)];
     ports.extend(pairs(forward)?);
-    machine.copy_disk(&folder)?;
-    machine.start(&folder, &ports, Some("booted"))?;
+    machine.start(&folder, &folder, &ports)?;
     fs::write(place.join("port"), port.to_string())?;
     machine.wait_for_ssh(port, Duration::from_secs(120))?;
     println!(
