@@ -1,6 +1,9 @@
 //! Probes: what must be true once the services are well.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::networks::PROJECT;
@@ -16,30 +19,63 @@ const STEP: Duration = Duration::from_millis(500);
 const TRY: Duration = Duration::from_secs(10);
 const LEAST: Duration = Duration::from_secs(1);
 
-/// Tries every probe until it is true, each for as long as it allows, in the order of their names.
+/// So many are tried at once: each may start a program.
+const AT_ONCE: usize = 4;
+
+/// Tries every probe until it is true, each for as long as it allows, some at once.
 ///
 /// # Errors
-/// [`HostError::Probe`] of the first that does not come true, with the last reason; [`HostError`] if Docker cannot be asked.
+/// [`HostError::Probe`] of the first, in the order of their names, that does not come true, with the last reason; [`HostError`] if Docker
+/// cannot be asked.
 pub fn check(host: &Host, target: &Target, tell: &dyn Tell) -> Result<(), HostError> {
     let engine = Engine::of(&host.paths);
-    for (name, probe) in &target.probes {
-        let deadline = Deadline::after(probe.timeout);
-        loop {
-            let limit = deadline.left().clamp(LEAST, TRY);
-            let Err(why) = once(&engine, target, probe, limit)? else {
-                tell.say(format!("probe {name} is true"));
-                break;
-            };
-            if deadline.is_over() {
-                return Err(HostError::Probe {
-                    probe: name.clone(),
-                    why: format!("for {} s: {why}", probe.timeout.as_secs()),
-                });
+    let probes: Vec<_> = target.probes.iter().collect();
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<BTreeMap<usize, HostError>> = Mutex::default();
+    let work = || {
+        // In order, and what was begun is ended: so it is the first that is told.
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some((name, probe)) = probes.get(at)
+        {
+            match until_true(&engine, target, name, probe) {
+                Ok(()) => tell.say(format!("probe {name} is true")),
+                Err(error) => {
+                    next.store(probes.len(), Ordering::Relaxed);
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.insert(at, error);
+                }
             }
-            deadline.pause(STEP);
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(probes.len()) {
+            scope.spawn(work);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.into_values().next().map_or(Ok(()), Err)
+}
+
+fn until_true(
+    engine: &Engine,
+    target: &Target,
+    name: &str,
+    probe: &Probe,
+) -> Result<(), HostError> {
+    let deadline = Deadline::after(probe.timeout);
+    loop {
+        let limit = deadline.left().clamp(LEAST, TRY);
+        let Err(why) = once(engine, target, probe, limit)? else {
+            return Ok(());
+        };
+        if deadline.is_over() {
+            return Err(HostError::Probe {
+                probe: name.to_owned(),
+                why: format!("for {} s: {why}", probe.timeout.as_secs()),
+            });
+        }
+        deadline.pause(STEP);
     }
-    Ok(())
 }
 
 /// One try: every part of the probe, or why one is not true.
