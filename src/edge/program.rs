@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,21 @@ pub fn run(
     limit: Duration,
 ) -> Result<Option<String>, ProgramError> {
     Call::new(program, arguments, limit).run()
+}
+
+/// The folders in which programs are looked for, as in `PATH`.
+pub fn search_path() -> String {
+    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    path.unwrap_or_else(|| {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
+    })
+}
+
+/// The file that is run for a program, of these folders.
+pub fn find(path: &str, program: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 /// A program that is to be run.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, EngineError};
 use crate::edge::program::Ended;
+use crate::pure::name::BlobDigest;
 
 const ASK: Duration = Duration::from_secs(60);
 
@@ -23,7 +24,6 @@ impl<'a> Compose<'a> {
     /// The words before the command. No `.env` is read, wherever it is run.
     fn words<'w>(&'w self, file: &'w str, rest: &[&'w str]) -> Vec<&'w str> {
         let mut words = vec![
-            "compose",
             "--project-name",
             self.project,
             "--env-file",
@@ -40,7 +40,7 @@ impl<'a> Compose<'a> {
     /// # Errors
     /// [`EngineError`] if it cannot be run though it is there.
     pub fn present(&self) -> Result<bool, EngineError> {
-        let call = self.engine.call(&["compose", "version", "--short"], ASK);
+        let call = self.engine.compose(&["version", "--short"], ASK);
         Ok(call
             .judge(|_| {})?
             .is_some_and(|(ended, _)| ended.is_success()))
@@ -71,11 +71,15 @@ impl<'a> Compose<'a> {
     /// [`EngineError`] if Compose does not take the file.
     pub fn hashes(&self, text: &[u8]) -> Result<BTreeMap<String, String>, EngineError> {
         let words = self.words("-", &["config", "--hash", "*"]);
-        let said = self.engine.call(&words, ASK).feed(|to| {
-            // One that does not read it to its end says why.
-            let _ = to.write_all(text);
+        let digest = BlobDigest::of(text).to_string();
+        let question: Vec<&str> = words.iter().copied().chain([digest.as_str()]).collect();
+        let said = self.engine.compose_answer(&question, || {
+            let said = self.engine.compose(&words, ASK).feed(|to| {
+                // One that does not read it to its end says why.
+                let _ = to.write_all(text);
+            })?;
+            said.ok_or(EngineError::Missing("docker"))
         })?;
-        let said = said.ok_or(EngineError::Missing("docker"))?;
         Ok(said
             .lines()
             .filter_map(|line| line.split_once(' '))
@@ -105,9 +109,9 @@ impl<'a> Compose<'a> {
         rest.extend(services);
         let mut words = self.words(path, &rest);
         // An option of Compose itself, not of `up`.
-        words.splice(1..1, ["--ansi", "never", "--progress", "plain"]);
+        words.splice(0..0, ["--ansi", "never", "--progress", "plain"]);
         self.engine
-            .call(&words, limit)
+            .compose(&words, limit)
             .judge(|_| {})?
             .ok_or(EngineError::Missing("docker"))
     }
@@ -131,9 +135,9 @@ impl<'a> Compose<'a> {
             service,
         ];
         let mut words = self.words("-", &rest);
-        words.splice(1..1, ["--ansi", "never", "--progress", "quiet"]);
+        words.splice(0..0, ["--ansi", "never", "--progress", "quiet"]);
         self.engine
-            .call(&words, limit)
+            .compose(&words, limit)
             .judge(|to| {
                 let _ = to.write_all(text);
             })?

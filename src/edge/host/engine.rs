@@ -1,15 +1,17 @@
 //! Docker on the host (20.10 or newer): asked over its socket, changed by its command line.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::answers::Answers;
 use super::daemon_socket::{DaemonSocket, SocketError, filter};
 use super::paths::Paths;
 use super::wait::Deadline;
-use crate::edge::program::{Call, ProgramError};
+use crate::edge::program::{self, Call, ProgramError};
 
 use facts::RawInfo;
 pub use facts::{
@@ -30,6 +32,13 @@ const STOP: Duration = Duration::from_secs(15 * 60);
 /// Large images on slow disks.
 const LOAD: Duration = Duration::from_secs(60 * 60);
 const STEP: Duration = Duration::from_millis(250);
+/// Where Docker looks for plugins, after the folder of its configuration, in its order.
+const PLUGINS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
 
 /// Why Docker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +56,9 @@ pub enum EngineError {
 pub struct Engine {
     environment: Vec<(String, String)>,
     socket: DaemonSocket,
+    /// The file of the plugin; none if it is not where Docker looks for it.
+    compose: Option<PathBuf>,
+    answers: Answers,
 }
 
 /// What a listing says of a thing that is then asked for alone.
@@ -61,20 +73,21 @@ impl Engine {
     ///
     /// It is given an environment of its own: what a person has set (`COMPOSE_…`, `DOCKER_…`) has no say.
     pub fn of(paths: &Paths) -> Self {
-        let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
-        let path = path.unwrap_or_else(|| {
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()
-        });
         let socket = if paths.is_real() {
             paths.at("/var/run/docker.sock")
         } else {
             paths.at("/run/docker.sock")
         };
         let home = paths.at("/root");
+        let config = home.join(".docker");
+        let compose = std::iter::once(config.join("cli-plugins"))
+            .chain(PLUGINS.map(PathBuf::from))
+            .map(|folder| folder.join("docker-compose"))
+            .find(|file| file.is_file());
         let environment = [
-            ("PATH", path),
+            ("PATH", program::search_path()),
             ("HOME", home.display().to_string()),
-            ("DOCKER_CONFIG", home.join(".docker").display().to_string()),
+            ("DOCKER_CONFIG", config.display().to_string()),
             ("DOCKER_HOST", format!("unix://{}", socket.display())),
             // What Compose would ask, tell or colour.
             ("COMPOSE_MENU", "false".to_owned()),
@@ -86,12 +99,39 @@ impl Engine {
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             socket: DaemonSocket::at(socket),
+            compose,
+            answers: Answers::of(paths),
         }
     }
 
     /// A call of `docker`, which does not know more of the world than it must.
     pub(super) fn call(&self, arguments: &[impl AsRef<str>], limit: Duration) -> Call {
         Call::new("docker", arguments, limit).only_with(&self.environment)
+    }
+
+    /// A call of `docker compose`. The plugin is run itself, which it allows: to let `docker` find it starts three programs instead of one.
+    pub(super) fn compose(&self, arguments: &[impl AsRef<str>], limit: Duration) -> Call {
+        match self.compose.as_ref().and_then(|plugin| plugin.to_str()) {
+            Some(plugin) => Call::new(plugin, arguments, limit).only_with(&self.environment),
+            None => {
+                let words = arguments.iter().map(AsRef::as_ref);
+                let words: Vec<&str> = ["compose"].into_iter().chain(words).collect();
+                self.call(&words, limit)
+            }
+        }
+    }
+
+    /// What Compose answers to a question that nothing else has a say in.
+    pub(super) fn compose_answer(
+        &self,
+        question: &[&str],
+        ask: impl FnOnce() -> Result<String, EngineError>,
+    ) -> Result<String, EngineError> {
+        // Without its file nobody can tell whether it is the same program.
+        match &self.compose {
+            Some(plugin) => self.answers.answer(&[plugin], question, ask),
+            None => ask(),
+        }
     }
 
     fn ask(&self, arguments: &[impl AsRef<str>], limit: Duration) -> Result<String, EngineError> {
@@ -129,10 +169,7 @@ impl Engine {
 
     /// Changes are made by the program: without it the daemon is of no use.
     fn has_program(&self) -> bool {
-        let path = self.environment.iter().find(|(name, _)| name == "PATH");
-        path.is_some_and(|(_, path)| {
-            std::env::split_paths(path).any(|folder| folder.join("docker").is_file())
-        })
+        program::find(&program::search_path(), "docker").is_some()
     }
 
     /// What the daemon says of itself.

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use super::answers::Answers;
 use super::paths::Paths;
-use crate::edge::program::{Call, ProgramError, run};
+use crate::edge::program::{self, Call, ProgramError, run};
 
 /// However long another program may hold the lock of the tables, and the kernel take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -74,13 +75,25 @@ pub fn rules(family: Family) -> Result<Option<String>, ProgramError> {
     }
 }
 
-/// The same rules as [`rules`] would print them if they were loaded: they are, into a network namespace that is gone then.
+/// The same rules as [`rules`] would print them if they were loaded: they are, into a network namespace that is gone then, once for
+/// each text.
 ///
 /// # Errors
 /// [`ProgramError`], also if a line is wrong.
-pub fn canonical(family: Family, rules: &str) -> Result<String, ProgramError> {
-    let arguments = ["--net", "sh", "-c", family.canonical()];
-    installed("unshare", fed("unshare", &arguments, rules)?)
+pub fn canonical(paths: &Paths, family: Family, rules: &str) -> Result<String, ProgramError> {
+    let ask = || {
+        let arguments = ["--net", "sh", "-c", family.canonical()];
+        installed("unshare", fed("unshare", &arguments, rules)?)
+    };
+    let path = program::search_path();
+    let find = |name| program::find(&path, name);
+    match (find(family.restore()), find(family.program())) {
+        (Some(restore), Some(print)) => {
+            let question = [family.canonical(), rules];
+            Answers::of(paths).answer(&[&restore, &print], &question, ask)
+        }
+        _ => ask(),
+    }
 }
 
 /// Runs a program that reads rules. One that ends early says itself why it did not read them all.

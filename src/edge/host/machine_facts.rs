@@ -1,12 +1,14 @@
 //! What a machine is: read from `/proc`, os-release(5) and the file system; no program is run.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::statvfs;
 use sha2::{Digest as _, Sha256};
 
+use super::answers::Answers;
 use super::paths::Paths;
 use crate::edge::disk::{DiskError, Folder};
 use crate::pure::name::{Arch, BlobDigest};
@@ -94,33 +96,34 @@ pub fn started(pid: u32) -> Option<u64> {
     rest.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// The digest of the running program's own file.
+const OWN: &str = "/proc/self/exe";
+
+/// The digest of the running program's own file. It is read once for as long as the file stays as it is: tens of megabytes, for each
+/// conversation.
 ///
 /// # Errors
 /// [`DiskError`].
-pub fn own_program() -> Result<BlobDigest, DiskError> {
-    let path = std::path::Path::new("/proc/self/exe");
-    let failed = |source| DiskError {
-        operation: "read",
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = fs::File::open(path).map_err(failed)?;
-    let mut hasher = Sha256::new();
-    io::copy(&mut file, &mut Writer(&mut hasher)).map_err(failed)?;
-    Ok(BlobDigest::from_hasher(hasher))
+pub fn own_program(paths: &Paths) -> Result<BlobDigest, DiskError> {
+    let ask = || read_own_program().map(|digest| digest.to_string());
+    let known = Answers::of(paths).answer(&[Path::new(OWN)], &["sha256"], ask)?;
+    // Whoever wrote something else there, it was not forge.
+    known.parse().or_else(|_| read_own_program())
 }
 
-struct Writer<'a>(&'a mut Sha256);
-
-impl io::Write for Writer<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+fn read_own_program() -> Result<BlobDigest, DiskError> {
+    let failed = |source| DiskError {
+        operation: "read",
+        path: OWN.into(),
+        source,
+    };
+    let mut file = fs::File::open(OWN).map_err(failed)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(BlobDigest::from_hasher(hasher)),
+            count => hasher.update(&buffer[..count]),
+        }
     }
 }
 
@@ -131,21 +134,21 @@ impl io::Write for Writer<'_> {
 /// # Errors
 /// [`DiskError`].
 pub fn keep_own_program(paths: &Paths) -> Result<BlobDigest, DiskError> {
-    let digest = own_program()?;
+    let digest = own_program(paths)?;
     let place = paths.agent(digest);
     let failed = |source| DiskError {
         operation: "keep the program as",
         path: place.clone(),
         source,
     };
-    let size = fs::metadata("/proc/self/exe").map_err(failed)?.len();
+    let size = fs::metadata(OWN).map_err(failed)?.len();
     if fs::symlink_metadata(&place).is_ok_and(|there| there.is_file() && there.len() == size) {
         return Ok(digest);
     }
     let parent = place.parent().unwrap_or(&place);
     let folder = Folder::create(parent)?;
     let mut temporary = folder.temporary()?;
-    let mut own = fs::File::open("/proc/self/exe").map_err(failed)?;
+    let mut own = fs::File::open(OWN).map_err(failed)?;
     io::copy(&mut own, &mut temporary).map_err(failed)?;
     temporary.make_executable()?;
     temporary.sync()?;
@@ -183,6 +186,21 @@ mod tests {
         assert_eq!(facts.system, "debian-12");
         assert_eq!(facts.uptime, Duration::from_secs(321));
         assert!(facts.free > 0);
+    }
+
+    #[test]
+    fn the_program_s_digest_is_that_of_its_file() {
+        let at = tempfile::tempdir().unwrap();
+        let paths = Paths::below(at.path());
+        let own = BlobDigest::of(fs::read(std::env::current_exe().unwrap()).unwrap());
+        for _ in 0..2 {
+            assert_eq!(own_program(&paths).unwrap(), own);
+        }
+        // What stands there and is no digest is not believed.
+        let answers = at.path().join("run/forge/answers");
+        let kept = fs::read_dir(answers).unwrap().next().unwrap().unwrap();
+        fs::write(kept.path(), "nonsense").unwrap();
+        assert_eq!(own_program(&paths).unwrap(), own);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! said into the error ([`super::program`]).
 
 pub mod accounts;
+pub mod answers;
 pub mod apt;
 pub mod compose;
 mod daemon_socket;

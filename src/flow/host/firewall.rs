@@ -83,8 +83,8 @@ impl Wanted {
     }
 
     /// As the kernel prints them.
-    fn rules(&self) -> Result<Rules, HostError> {
-        let printed = iptables::canonical(self.family, &self.text)?;
+    fn rules(&self, host: &Host) -> Result<Rules, HostError> {
+        let printed = iptables::canonical(&host.paths, self.family, &self.text)?;
         Ok(of_chains(&printed, &self.chains))
     }
 }
@@ -173,15 +173,15 @@ fn difference(
 ) -> Result<Difference, HostError> {
     let program = wanted.family.program();
     let printed = live.get(&wanted.family).map_or("", String::as_str);
-    let (is, shall) = (of_chains(printed, &wanted.chains), wanted.rules()?);
+    let (is, shall) = (of_chains(printed, &wanted.chains), wanted.rules(host)?);
     let mut rules = None;
     if is != shall {
         // What runs is what a generation before wanted: then nobody has touched it.
         let mut untouched = false;
         for before in way.before {
             for was in self::wanted(host, before, live)?.into_iter().flatten() {
-                untouched |=
-                    was.family == wanted.family && was.rules()? == of_chains(printed, &was.chains);
+                untouched |= was.family == wanted.family
+                    && was.rules(host)? == of_chains(printed, &was.chains);
             }
         }
         let why = if untouched || way.before.is_empty() {
@@ -381,8 +381,11 @@ impl Resource for Firewall {
         // `--test` pass a jump that leads nowhere.
         let mut todo = Vec::new();
         for wanted in &wanted {
-            todo.push((wanted, difference(host, wanted, way, &live)?));
-            iptables::test(wanted.family, &wanted.text)?;
+            let differs = difference(host, wanted, way, &live)?;
+            if differs.rules.is_some() {
+                iptables::test(wanted.family, &wanted.text)?;
+            }
+            todo.push((wanted, differs));
         }
         for (wanted, mut differs) in todo {
             let family = wanted.family;

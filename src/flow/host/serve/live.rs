@@ -52,7 +52,7 @@ impl Environment for Live {
             uptime,
         } = Facts::read(&host.paths);
         Ok(Machine {
-            agent: machine_facts::own_program()?,
+            agent: machine_facts::own_program(&host.paths)?,
             hostname,
             arch,
             system,
