@@ -219,21 +219,33 @@ fn round_trips(runs: usize, guest: &Guest, near: Duration, command: Start<'_>) -
     Ok(more.as_secs_f64() / LONG.round_trip.as_secs_f64())
 }
 
-const WRAPPER: &str = "#!/bin/sh\ns=$(date +%s%N)\n/usr/bin/docker \"$@\"\nr=$?\n\
-    echo \"$s $(date +%s%N) $*\" >>/run/bench-docker\nexit $r\n";
+/// Where a program is looked for first, where it is, and how its calls are called.
+const WATCHED: [(&str, &str, &str); 2] = [
+    ("/usr/local/bin/docker", "/usr/bin/docker", ""),
+    (
+        "/usr/local/lib/docker/cli-plugins/docker-compose",
+        "/usr/libexec/docker/cli-plugins/docker-compose",
+        "compose ",
+    ),
+];
 
-/// Docker's program is replaced by one that writes down how long each call takes.
+/// Docker's program and Compose's are hidden by some that write down how long each call takes.
 fn watch(guest: &Guest) -> Result<()> {
-    guest.ask(&format!(
-        "cat >/usr/local/bin/docker <<'END'\n{WRAPPER}END\nchmod 755 /usr/local/bin/docker; rm -f /run/bench-docker"
-    ))?;
+    for (place, program, name) in WATCHED {
+        guest.ask(&format!(
+            "mkdir -p $(dirname {place}); cat >{place} <<'END'\n#!/bin/sh\ns=$(date +%s%N)\n{program} \"$@\"\nr=$?\n\
+             echo \"$s $(date +%s%N) {name}$*\" >>/run/bench-docker\nexit $r\nEND\nchmod 755 {place}; rm -f /run/bench-docker"
+        ))?;
+    }
     Ok(())
 }
 
 /// Begin, end (ns) and the words of each call since [`watch`].
 fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
-    let said = guest
-        .ask("cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker /usr/local/bin/docker")?;
+    let places = WATCHED.map(|(place, _, _)| place).join(" ");
+    let said = guest.ask(&format!(
+        "cat /run/bench-docker 2>/dev/null; rm -f /run/bench-docker {places}"
+    ))?;
     let parse = |line: &str| {
         let mut words = line.splitn(3, ' ');
         let mut number = || words.next().and_then(|word| word.parse().ok());
@@ -243,7 +255,7 @@ fn watched(guest: &Guest) -> Result<Vec<(u64, u64, String)>> {
     Ok(said.lines().filter_map(parse).collect())
 }
 
-/// How often the agent runs Docker's program for an unchanged host.
+/// How often the agent runs Docker's program, or Compose, for an unchanged host.
 fn calls(guest: &Guest, nothing: Start<'_>) -> Result<()> {
     watch(guest)?;
     let link = Link::open(LOOPBACK, guest.port)?;
