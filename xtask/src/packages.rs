@@ -51,8 +51,6 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("age", "age"),
     tool("shellcheck", "shellcheck"),
     tool("amtool", "prometheus-alertmanager"),
-    tool("qemu-system-x86_64", "qemu-system-x86"),
-    tool("qemu-img", "qemu-utils"),
     tool("mmdebstrap", "mmdebstrap"),
     tool("mke2fs", "e2fsprogs"),
     tool("ssh-agent", "openssh-client"),
@@ -182,29 +180,9 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result<()> {
     // The lists may know the packages and still be too old to fetch them.
     if process::show(apt_get("install").args(packages)).is_err() {
         update()?;
-        if process::show(apt_get("install").args(packages)).is_err() {
-            process::show(&mut of_one_release(packages)?)?;
-        }
+        process::show(apt_get("install").args(packages))?;
     }
     Ok(())
-}
-
-/// QEMU's packages must be of one version. Where half of them came from the backports and the archive of those is no longer configured,
-/// both halves are taken from the release.
-fn of_one_release(packages: &[&str]) -> Result<Command> {
-    let release = fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .context("/etc/os-release names no release")?;
-    let mut names: Vec<String> = packages.iter().map(|name| (*name).to_owned()).collect();
-    if packages.contains(&"qemu-system-x86") {
-        names.retain(|name| name != "qemu-utils");
-        names.push(format!("qemu-utils/{codename}"));
-    }
-    let mut command = apt_get("install");
-    command.arg("--allow-downgrades").args(names);
-    Ok(command)
 }
 
 pub(crate) fn update() -> Result<()> {

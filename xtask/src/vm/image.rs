@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::emulator;
 use super::machine::{KERNEL, MACHINE, Machine};
 use crate::{apt_sources, packages, process, workspace};
 
-/// The release of the host.
-const RELEASE: &str = "trixie";
+/// The release of the host, and of the emulator.
+const RELEASE: &str = emulator::RELEASE;
 
 /// What a bare server has: a kernel, systemd, sshd, a network. No Docker, no sudo, no firewall.
 const INCLUDE: &str = "linux-image-cloud-amd64,systemd-sysv,openssh-server,udev,dbus,iproute2,ca-certificates,systemd-timesyncd";
@@ -20,7 +21,7 @@ const INCLUDE: &str = "linux-image-cloud-amd64,systemd-sysv,openssh-server,udev,
 const SIZE: &str = "12G";
 
 /// A change of what is done here makes a new disk.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// The key of root, and of the host itself: it stands in the repository for everybody to read.
 pub(crate) fn key() -> Result<PathBuf> {
@@ -34,7 +35,8 @@ pub(crate) fn key() -> Result<PathBuf> {
 pub(crate) fn ensure(folder: &Path) -> Result<()> {
     let done = folder.join("recipe");
     let machine = MACHINE.join(" ");
-    let recipe = format!("{RECIPE} {RELEASE} {INCLUDE} {SIZE} {machine} {KERNEL}\n");
+    let emulator = emulator::PACKAGES;
+    let recipe = format!("{RECIPE} {RELEASE} {INCLUDE} {SIZE} {emulator} {machine} {KERNEL}\n");
     if fs::read_to_string(&done).is_ok_and(|text| text == recipe) {
         return Ok(());
     }
@@ -46,14 +48,16 @@ pub(crate) fn ensure(folder: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder)?;
     println!("making a bare Debian 13 as a virtual machine: about two minutes, once");
-    disk(folder)?;
+    let sources = sources(folder)?;
+    emulator::unpack(folder, &sources)?;
+    disk(folder, &sources)?;
     boot(folder)?;
     fs::write(done, recipe)?;
     Ok(())
 }
 
-fn disk(folder: &Path) -> Result<()> {
-    let root = folder.join("root");
+/// apt's sources of the release, of the mirror and with the key that this machine is configured with.
+fn sources(folder: &Path) -> Result<PathBuf> {
     let mut sources = String::new();
     let codename = codename()?;
     let archives = apt_sources::debian_archives(&codename)?;
@@ -66,6 +70,11 @@ fn disk(folder: &Path) -> Result<()> {
     }
     let list = folder.join("debian.sources");
     fs::write(&list, &sources)?;
+    Ok(list)
+}
+
+fn disk(folder: &Path, sources: &Path) -> Result<()> {
+    let root = folder.join("root");
     process::capture(
         Command::new("mmdebstrap")
             .args(["--variant=minbase", "--mode=root", "--quiet"])
@@ -73,7 +82,7 @@ fn disk(folder: &Path) -> Result<()> {
             .args(["--aptopt=Acquire::Retries \"3\""])
             .arg(RELEASE)
             .arg(&root)
-            .arg(&list),
+            .arg(sources),
     )?;
     furnish(&root)?;
     for (name, pattern) in [("vmlinuz", "vmlinuz-"), ("initrd", "initrd.img-")] {
@@ -103,7 +112,7 @@ fn disk(folder: &Path) -> Result<()> {
             .arg(SIZE),
     )?;
     process::capture(
-        Command::new("qemu-img")
+        emulator::program(folder, "qemu-img")?
             .args(["convert", "-f", "raw", "-O", "qcow2"])
             .arg(&raw)
             .arg(folder.join("disk.qcow2")),

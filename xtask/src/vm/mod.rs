@@ -4,6 +4,7 @@
 //! host goes on there, on a disk that holds what differs, and answers in seconds. Emulated, without KVM, so that it runs wherever
 //! the tests run.
 
+mod emulator;
 pub(crate) mod image;
 pub(crate) mod machine;
 
