@@ -9,7 +9,7 @@ fn what_nobody_confirms_goes_back_by_itself() {
     let project = Project::new();
     let before = vm.containers();
     project.edit("hosts/lab.toml", "retention = \"7d\"", "retention = \"8d\"");
-    let mut child = project.spawn_at(vm.port(22), &["deploy", "--yes", "--deadline", "110s"]);
+    let mut child = project.spawn_at(vm.port(22), &["deploy", "--yes", "--deadline", "60s"]);
     until(&mut child, "↻ service prometheus");
     kill(child);
     let ran = project.forge(&vm, &["status"]).ends(1);

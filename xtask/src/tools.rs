@@ -12,14 +12,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    ensure(!args.no_install)
+    ensure(!args.no_install)?;
+    vm::ensure()
 }
 
+/// All but the virtual machine.
 pub(crate) fn ensure(install: bool) -> Result<()> {
     packages::ensure(install)?;
     println!("all {} programs are here", packages::TOOLS.len());
     let (binary, version) = compose::ensure(install)?;
     println!("{version} at {}", binary.display());
-    vm::ensure()?;
     Ok(())
 }
