@@ -21,16 +21,12 @@ pub(crate) fn tmp() -> PathBuf {
 }
 
 fn xtask(words: &[&str]) -> String {
-    // Beside other steps of `cargo xtask test`, cargo would wait for theirs.
-    let mut command = match std::env::var_os("FORGE_TEST_XTASK") {
-        Some(built) => Command::new(built),
-        None => {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["run", "--quiet", "--package", "xtask", "--"]);
-            cargo
-        }
-    };
-    said(command.current_dir(root()).arg("vm").args(words))
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(root())
+        .args(["run", "--quiet", "--package", "xtask", "--", "vm"])
+        .args(words);
+    said(&mut command)
 }
 
 /// Runs to the end, which must be good; what it printed.

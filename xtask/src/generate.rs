@@ -177,7 +177,7 @@ fn generate(root: &Path) -> Result<Vec<(String, String)>> {
 
 /// Built as `cargo test --workspace` builds it, tests and all: their dependencies add features to those of the program, and with
 /// other features everything would be compiled once more.
-fn build(root: &Path) -> Result<PathBuf> {
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     process::show(
         Command::new("cargo")
             .args(["build", "--quiet", "--workspace", "--all-targets"])

@@ -45,12 +45,6 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// From now on, this process and whatever it starts take only the time that others leave.
-pub(crate) fn give_way() -> Result<()> {
-    let own = std::process::id().to_string();
-    capture(Command::new("renice").args(["-n", "19", "-p", &own])).map(drop)
-}
-
 fn pasteable(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

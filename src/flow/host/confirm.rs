@@ -10,7 +10,7 @@ use crate::edge::disk::Lock;
 use crate::edge::host::events::{self, EventLog, Header};
 use crate::edge::host::state::{State, StateError};
 use crate::pure::generation::machine::{Decision, Situation, decide};
-use crate::pure::generation::{Journal, Outcome, Record, Target};
+use crate::pure::generation::{Journal, Outcome, Phase, Record, Target};
 use crate::pure::protocol::{Ending, Event};
 
 /// Confirms the activation: makes its generation current. Idempotent: what is confirmed may be confirmed again with the same token until
@@ -228,18 +228,25 @@ fn never_begun(
     Ok(from)
 }
 
-/// Puts what stands in memory alone, secrets above all, in its place: of the current generation, and of one that is unfinished.
+/// Puts what stands in memory alone, secrets above all, in its place: of the current generation, and of one that is unfinished, unless
+/// that one is on the way back. Run whenever Docker starts.
 ///
 /// # Errors
 /// [`HostError`].
 pub fn secrets_at_boot(host: &Host) -> Result<(), HostError> {
-    let works = Works::of(host);
+    secrets_at_boot_with(&Works::of(host), host)
+}
+
+pub(super) fn secrets_at_boot_with(works: &Works, host: &Host) -> Result<(), HostError> {
     let state = State::open(&host.paths)?;
     let Some(current) = state.current()? else {
         return Ok(());
     };
     let mut targets: Vec<Target> = vec![generations::target(host, current)?];
-    if let Some(journal) = state.journal()? {
+    // On the way back Docker may start again after the files have gone: they would return, and the host would not be as it was.
+    if let Some(journal) = state.journal()?
+        && !matches!(journal.phase, Phase::Recovering { .. })
+    {
         // Docker starts its containers before recovery replaces them; that they may not find their files harms nothing.
         targets.extend(generations::target(host, journal.to));
     }

@@ -158,6 +158,21 @@ fn the_first_deploy_goes_back_to_the_host_as_it_was() {
 }
 
 #[test]
+fn on_the_way_back_nothing_of_what_failed_returns_into_memory() {
+    let world = World::new();
+    let one = world.generation("one");
+    world.fail(Fault::Kill, "units", "one");
+    world.start(one);
+    assert!(catch_unwind(AssertUnwindSafe(|| world.run())).is_err());
+    // Containers of both may start with Docker.
+    assert_eq!(world.at_boot(), "nothing one");
+    // Docker starts once more when its configuration has gone, and the files have gone before.
+    world.fail(Fault::Kill, "units", "nothing");
+    assert!(catch_unwind(AssertUnwindSafe(|| world.recover(false))).is_err());
+    assert_eq!(world.at_boot(), "nothing");
+}
+
+#[test]
 fn the_deadline_takes_back_what_nobody_confirms() {
     let world = World::at_one();
     let two = world.generation("two");

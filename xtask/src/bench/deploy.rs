@@ -355,6 +355,11 @@ fn ansible(guest: &Guest, laptop: &Laptop<'_>) -> Result<Option<[Ran; 2]>> {
             .current_dir(&laptop.project)
             .env("ANSIBLE_HOST_KEY_CHECKING", "False")
             .env("ANSIBLE_PIPELINING", "True")
+            // A connection that it keeps is one over this link, and no other.
+            .env(
+                "ANSIBLE_SSH_CONTROL_PATH_DIR",
+                std::env::temp_dir().join(format!("forge-bench-{port}")),
+            )
             .args(["--inventory", "127.0.0.1,", "--user", "root"])
             .args(["--ssh-common-args", &ssh_words(port)?.join(" ")])
             .arg(&play);

@@ -2,6 +2,7 @@
 //! fails on a time: on a shared machine that would fail without a reason.
 
 mod deploy;
+mod docker;
 mod guest;
 mod images;
 mod link;

@@ -122,16 +122,21 @@ impl Resource for Files<'_> {
     }
 }
 
-/// Before anything reads them: the managed files that tmpfs has forgotten, of each of these targets. What embeds secrets is not among them.
+/// Before anything reads them: the managed files that tmpfs has forgotten, of each of these targets. What embeds secrets is not among them,
+/// nor what forge has not placed: it would be taken for the host's own.
 ///
 /// # Errors
 /// [`HostError`].
 pub fn at_boot(host: &Host, targets: &[&Target]) -> Result<(), HostError> {
+    let list = ManagedStore::at(host.paths.managed()).load()?;
+    let placed = |path: &str| {
+        let entry = list.files.get(path);
+        path.starts_with("/run/") && entry.is_some_and(|entry| entry.written.is_some())
+    };
     // The last first: of two targets that want the same path, the earlier in the list has it.
     for target in targets.iter().rev() {
         for (path, want) in wanted(target, Half::Others)? {
-            let (true, Want::Whole { bytes, owner, mode }) = (path.starts_with("/run/"), want)
-            else {
+            let (true, Want::Whole { bytes, owner, mode }) = (placed(&path), want) else {
                 continue;
             };
             let at = host.paths.at(&path);

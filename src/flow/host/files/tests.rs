@@ -140,6 +140,25 @@ fn what_a_boot_has_forgotten_is_there_again() {
     assert_eq!(drift, ["/etc/motd"]);
 }
 
+#[test]
+fn what_was_not_placed_yet_is_not_forgotten() {
+    let world = World::new();
+    let wanted = target(&[(
+        "env",
+        managed("/run/forge/backup/env"),
+        "REPOSITORY=/backup\n",
+    )]);
+    // A first activation: Docker is installed, and starts, before files are placed.
+    at_boot(&world.host, &[&wanted]).unwrap();
+    assert_eq!(world.read("/run/forge/backup/env"), None);
+    world.apply(&wanted, &[]);
+    // And back, to a host that has nothing of it.
+    world.apply(&Target::default(), &[&wanted]);
+    at_boot(&world.host, &[&wanted]).unwrap();
+    assert_eq!(world.read("/run/forge/backup/env"), None);
+    assert_eq!(world.plan(&Target::default(), &[&wanted]), []);
+}
+
 fn managed(path: &str) -> Place {
     Place::Managed {
         path: path.to_owned(),

@@ -224,7 +224,11 @@ impl World {
                 docker_is_there: |_| true,
                 after: vec![step("probes")],
                 prune: |_, _| Ok(()),
-                at_boot: |_, _| Ok(()),
+                at_boot: |host, targets| {
+                    let names: Vec<String> = targets.iter().map(|target| name_of(target)).collect();
+                    std::fs::write(host.paths.at("/boot"), names.join(" ")).unwrap();
+                    Ok(())
+                },
             },
             supervisor: Box::new(Shared(Arc::clone(&supervisor))),
             clock: Box::new(Hand(Arc::clone(&time))),
@@ -339,6 +343,12 @@ impl World {
     pub(super) fn recover(&self, boot: bool) -> Option<Ending> {
         let told = Arc::clone(&self.told.lock().unwrap());
         recover::recover_with(&self.works, &self.host, boot, &*told).unwrap()
+    }
+
+    /// Whose files are put into memory when Docker starts.
+    pub(super) fn at_boot(&self) -> String {
+        confirm::secrets_at_boot_with(&self.works, &self.host).unwrap();
+        std::fs::read_to_string(self.host.paths.at("/boot")).unwrap()
     }
 
     /// Activates a generation and confirms it.
