@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::args::Global;
 use super::error::{CliError, Exit};
-use super::plan::{self, Diffs, plain};
+use super::plan::{self, Diffs, plain, plain_lines};
 use super::progress::Progress;
 use crate::flow::operator::deploy::Outcome;
 use crate::flow::operator::deploy::ports::{Agreement, Person, Proposal};
@@ -195,10 +195,10 @@ impl Person for Watcher<'_> {
                 self.line(plan::line(change).trim_end());
             }
             Event::Progress { done, of, what } => self.progress.at(*done, *of, &plain(what)),
-            Event::Say { text } if !self.quiet => self.line(&plain(text)),
+            Event::Say { text } if !self.quiet => self.line(&plain_lines(text)),
             Event::Changed { .. } | Event::Say { .. } | Event::Ended { .. } => {}
             Event::Warn { text } => {
-                self.line(&format!("{YELLOW}warning{YELLOW:#}: {}", plain(text)));
+                self.line(&format!("{YELLOW}warning{YELLOW:#}: {}", plain_lines(text)));
             }
             Event::Log { service, text } => {
                 for line in text.lines() {
@@ -208,9 +208,9 @@ impl Person for Watcher<'_> {
             }
             Event::Failed { step, why } => {
                 self.line(&format!(
-                    "{RED}failed{RED:#}: {}: {}; the host goes back",
+                    "{RED}failed{RED:#}: {}, and the host goes back: {}",
                     plain(step),
-                    plain(why)
+                    plain_lines(why)
                 ));
                 self.failures.push(format!("{step}: {why}"));
             }

@@ -74,6 +74,12 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// [`plain`], of a text that may have lines of its own: those after the first are indented.
+pub(crate) fn plain_lines(text: &str) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(plain).collect();
+    lines.join("\n  ")
+}
+
 fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::Package => "Packages",
@@ -249,6 +255,14 @@ mod tests {
             bytes: 4200,
             fetched: vec!["postgres".parse().unwrap()],
         }
+    }
+
+    #[test]
+    fn what_a_program_said_keeps_its_lines_and_moves_no_cursor() {
+        assert_eq!(
+            plain_lines("exit status: 1:\nline\u{1b}[2J\r\nend\n"),
+            "exit status: 1:\n  line�[2J\n  end"
+        );
     }
 
     #[test]
